@@ -1,0 +1,30 @@
+"""Markets as assets: bars, correlation graphs, trained networks, backtests and forecasts, dated and checked.
+
+    universe ─► market_bars ─► returns ─► correlation_graphs ─► gnn_weights ─► oos_predictions ─► portfolio_returns
+                                  │               │                                                     │
+                                  │               ▼                                                     ▼
+                                  │        graph_statistics        forecasts ◄── champion ◄── backtest_scores
+                                  └──────────────────────────────────────┘           │
+                                                                                     ▼
+                                                                               mlflow_mirror
+
+In a notebook: ``from gnn_assets import load; load("forecasts")``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gnn_assets.load import card, catalog, load, sql, verify
+
+__all__ = ["__version__", "card", "catalog", "load", "sql", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the notebook functions on first use, so that importing the package stays cheap."""
+    if name in __all__:
+        import importlib
+
+        return getattr(importlib.import_module("gnn_assets.load"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

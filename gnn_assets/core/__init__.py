@@ -1,0 +1,1 @@
+"""Core: time, configuration, errors, folds, hashes. Knows nothing of the rest of the platform."""

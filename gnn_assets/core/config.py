@@ -1,0 +1,327 @@
+"""Configuration as validated, frozen data: its shape here, its values in `defaults.yaml` beside this file.
+
+No class below carries a default: every number stands, with its unit, in one file. An unknown or misspelt setting is
+refused by name.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gnn_assets.core.errors import ConfigError
+
+DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClockConfig(Section):
+    """Which clock the platform lives by."""
+
+    kind: Literal["live", "snapshot"]
+    session: date | None
+
+    @model_validator(mode="after")
+    def _snapshot_needs_session(self) -> "ClockConfig":
+        if (self.kind == "snapshot") != (self.session is not None):
+            raise ValueError("clock.session must be a date for a snapshot clock and null for a live one")
+        return self
+
+
+class CalendarConfig(Section):
+    """The exchange whose sessions count."""
+
+    exchange: str
+    first_session: date
+    grace_minutes: NonNegative
+
+
+class UniverseConfig(Section):
+    """Where the universe is written down."""
+
+    file: str
+
+
+class BarsConfig(Section):
+    """Where bars come from and what is refused."""
+
+    source: Name
+    from_session: date
+    min_symbol_coverage: Share
+    min_success_share: Share
+    max_abs_log_return: Positive
+
+
+class ExecutionConfig(Section):
+    """The one setting behind fill, label, purge and engine, and the one set of costs."""
+
+    fill: Literal["open_next", "close_next", "close_same"]
+    horizon: Count
+    commission_bps: NonNegative
+    half_spread_bps: NonNegative
+    slippage_bps: NonNegative
+
+    @property
+    def fill_lag(self) -> int:
+        """Sessions from the signal's close to the fill."""
+        return 0 if self.fill == "close_same" else 1
+
+    @property
+    def purge(self) -> int:
+        """Sessions until a label is known: horizon + fill lag."""
+        return self.horizon + self.fill_lag
+
+    @property
+    def cost_per_side(self) -> float:
+        """Cost of trading one unit of value, as a share of it."""
+        return (self.commission_bps + self.half_spread_bps + self.slippage_bps) * 1e-4
+
+
+class GraphsConfig(Section):
+    """How correlation graphs are made and checked."""
+
+    window: Annotated[int, Field(ge=2)]
+    k: Count
+    min_abs_corr: Share
+    min_overlap: Annotated[int, Field(ge=2)]
+    max_density_change: Share
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> "GraphsConfig":
+        if self.min_overlap > self.window:
+            raise ValueError(
+                f"graphs.min_overlap must be at most graphs.window ({self.window}), was {self.min_overlap}"
+            )
+        return self
+
+
+class FeaturesConfig(Section):
+    """Node features, all from closes known at the session's close."""
+
+    return_windows: Annotated[tuple[Count, ...], Field(min_length=1)]
+    volatility_window: Annotated[int, Field(ge=2)]
+    range_window: Annotated[int, Field(ge=2)]
+    clip: Positive
+
+    @property
+    def lookback(self) -> int:
+        """Sessions of returns the longest feature needs."""
+        return max(*self.return_windows, self.volatility_window, self.range_window)
+
+
+class FoldsConfig(Section):
+    """Lengths of a walk-forward fold's parts, in sessions."""
+
+    train: Count
+    validation: Count
+    test: Count
+    embargo: Annotated[int, Field(ge=0)]
+
+
+class NetworkConfig(Section):
+    """Size of a neural network."""
+
+    hidden: Count
+    heads: Count
+    layers: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "NetworkConfig":
+        if self.hidden % self.heads:
+            raise ValueError(f"network.hidden must be a multiple of network.heads ({self.heads}), was {self.hidden}")
+        return self
+
+
+class TrainingConfig(Section):
+    """How a neural network is trained."""
+
+    epochs: Count
+    patience: Count
+    sessions_per_step: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+    gradient_clip: Positive
+    ensemble: Count
+
+
+class RidgeConfig(Section):
+    """The ridge baseline."""
+
+    penalty: NonNegative
+
+
+class ReversalConfig(Section):
+    """The reversal baseline."""
+
+    window: Count
+
+
+class ModelsConfig(Section):
+    """The candidate, its baselines and how they are trained."""
+
+    candidate: Name
+    baselines: tuple[Name, ...]
+    seed: Annotated[int, Field(ge=0)]
+    features: FeaturesConfig
+    folds: FoldsConfig
+    network: NetworkConfig
+    training: TrainingConfig
+    ridge: RidgeConfig
+    reversal: ReversalConfig
+
+
+class BacktestsConfig(Section):
+    """How out-of-sample scores become portfolios and intervals."""
+
+    strategy: Name
+    held: Count
+    rebalance_sessions: Count
+    sessions_per_year: Count
+    bootstrap_block: Count
+    bootstrap_resamples: Count
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    min_sessions: Count
+
+
+class GateConfig(Section):
+    """Limits of the promotion gate."""
+
+    non_inferiority_margin: NonNegative
+    max_rmse_ratio: Positive
+    spread_sigma: Positive
+    max_outside_share: Share
+    min_symbol_share: Share
+
+
+class ForecastsConfig(Section):
+    """What is published."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    history_sessions: Annotated[int, Field(ge=0)]
+    min_calibration_sessions: Count
+
+
+class AgeLimit(Section):
+    """One asset's limits: see the comment above `ages` in the defaults file."""
+
+    age_hours: Positive
+    deadline_hours: Positive
+    rebuild: bool
+
+
+class RuntimeConfig(Section):
+    """The machine's side of things."""
+
+    threads: Count
+    lock_timeout_seconds: NonNegative
+
+
+class AutomationConfig(Section):
+    """When the live profile asks for bars."""
+
+    bars_cron: str
+    timezone: str
+
+
+class Config(Section):
+    """The whole configuration, frozen."""
+
+    clock: ClockConfig
+    calendar: CalendarConfig
+    universe: UniverseConfig
+    bars: BarsConfig
+    execution: ExecutionConfig
+    graphs: GraphsConfig
+    models: ModelsConfig
+    backtests: BacktestsConfig
+    gate: GateConfig
+    forecasts: ForecastsConfig
+    ages: dict[str, AgeLimit]
+    runtime: RuntimeConfig
+    automation: AutomationConfig
+
+    def slice(self, *sections: str) -> dict[str, Any]:
+        """The named sections as plain JSON data: the part of the configuration an asset depends on."""
+        return {name: self.model_dump(mode="json")[name] for name in sections}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return yaml.safe_load(DEFAULTS_FILE.read_text(encoding="utf-8"))
+
+
+def profile_names() -> tuple[str, ...]:
+    """Names of the profiles in the defaults file."""
+    return tuple(_defaults()["profiles"])
+
+
+def build_config(profile: str, *overrides: Mapping[str, Any]) -> Config:
+    """The defaults, changed by a profile, changed by each of `overrides` in turn.
+
+    Args:
+        profile: one of `profile_names()`.
+        overrides: nested mappings in the shape of `Config`, such as ``{"graphs": {"k": 7}}``.
+
+    Raises:
+        ConfigError: for an unknown profile, an unknown or misspelt setting, or a value out of range.
+    """
+    if profile not in profile_names():
+        raise ConfigError.of(
+            "profile", expected=f"one of {', '.join(profile_names())}", was=repr(profile), do="set GNN_ASSETS_PROFILE"
+        )
+    merged: dict[str, Any] = _defaults()["base"]
+    for change in (_defaults()["profiles"][profile], *overrides):
+        merged = _merge(merged, change)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, merged)) from error
+
+
+def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged
+
+
+def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
+    """One sentence about the first thing wrong: the field, its value and the fix."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" ({error.error_count() - 1} more settings are wrong)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _siblings(given, first["loc"])
+        near = get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "remove it"
+        return f"{place}: no such setting (value {first['input']!r}); {hint}{more}"
+    reason = first["msg"].removeprefix("Value error, ")
+    subject = f"{place}: " if place else ""
+    was = "" if first["type"] == "value_error" else f", was {first['input']!r}"
+    return f"{subject}{reason}{was}; correct it in your configuration{more}."
+
+
+def _siblings(given: Mapping[str, Any], place: tuple[int | str, ...]) -> list[str]:
+    level: Any = _defaults()["base"]
+    for part in place[:-1]:
+        level = level.get(part, {}) if isinstance(level, Mapping) else {}
+    return [str(name) for name in level] if isinstance(level, Mapping) else []

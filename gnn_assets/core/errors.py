@@ -1,0 +1,107 @@
+"""Everything this platform raises on purpose.
+
+    GnnAssetsError
+    ├── ConfigError            a setting is misspelt, missing or out of range
+    ├── PluginError            no source, model or strategy of that name
+    ├── UniverseError          the universe cannot be traded or graphed
+    ├── SourceError            a source of bars did not give what was asked
+    │   └── UnknownSymbol      the source has never heard of the symbol
+    ├── DataError              data that must not go further
+    ├── StoreError
+    │   ├── MissingArtefact    nothing of that name or version is stored
+    │   ├── CorruptArtefact    the bytes are not those the manifest promised
+    │   ├── SchemaMismatch     stored columns are not those the code declares
+    │   │   └── NewerSchema    the artefact was written by a newer release
+    │   ├── DiskFull           no room left; nothing was half-written
+    │   ├── LockTimeout        another process is writing the same thing
+    │   └── PointerConflict    compare-and-set lost: somebody moved it first
+    ├── ModelError
+    │   ├── NonFinite          loss, gradient or score is NaN or infinite
+    │   └── WeightsMismatch    weights do not fit the network they are loaded into
+    └── PromotionError         the gate or the champion pointer refused
+
+Every message is one sentence: what it is about, what was expected, what it was, what to do.
+"""
+
+from typing import Self
+
+
+class GnnAssetsError(Exception):
+    """Base of the tree; the command line turns it into one sentence and exit code 1."""
+
+    @classmethod
+    def of(cls, subject: str, *, expected: object, was: object, do: str) -> Self:
+        """Builds the message "subject: expected X, was Y; do Z."."""
+        return cls(f"{subject}: expected {expected}, was {was}; {do}.")
+
+
+class ConfigError(GnnAssetsError):
+    """A setting is misspelt, missing or out of range."""
+
+
+class PluginError(GnnAssetsError):
+    """No plug-in of that name exists."""
+
+
+class UniverseError(GnnAssetsError):
+    """The universe cannot be traded or graphed."""
+
+
+class SourceError(GnnAssetsError):
+    """A source of bars did not give what was asked."""
+
+
+class UnknownSymbol(SourceError):
+    """The source has never heard of the symbol."""
+
+
+class DataError(GnnAssetsError):
+    """Data that must not go further down the flow."""
+
+
+class StoreError(GnnAssetsError):
+    """The store cannot read or write."""
+
+
+class MissingArtefact(StoreError):
+    """Nothing of that name or version is stored."""
+
+
+class CorruptArtefact(StoreError):
+    """The bytes are not those the manifest promised."""
+
+
+class SchemaMismatch(StoreError):
+    """Stored columns are not those the code declares."""
+
+
+class NewerSchema(SchemaMismatch):
+    """The artefact was written by a newer release than this one."""
+
+
+class DiskFull(StoreError):
+    """No room left; nothing was half-written."""
+
+
+class LockTimeout(StoreError):
+    """Another process is writing the same thing."""
+
+
+class PointerConflict(StoreError):
+    """Compare-and-set lost: somebody moved the pointer first."""
+
+
+class ModelError(GnnAssetsError):
+    """A model cannot be trained or used."""
+
+
+class NonFinite(ModelError):
+    """A loss, gradient or score is NaN or infinite."""
+
+
+class WeightsMismatch(ModelError):
+    """Weights do not fit the network they are loaded into."""
+
+
+class PromotionError(GnnAssetsError):
+    """The gate or the champion pointer refused."""

@@ -1,0 +1,124 @@
+"""Names for content: equal content, config or code gives the equal hash, on any machine.
+
+`content_hash` names what a table says, not how a file spells it: provenance columns (who fetched it, when, in which
+run) do not count, so that two runs over the same data agree.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+PACKAGE = "gnn_assets"
+# How artefacts are stored, configured or complained about does not change what they say.
+_NOT_CONTENT = ("store", "core.errors", "core.config", "core.settings", "core.hashing", "core.plugins")
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 of bytes, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spare space; dates and paths become their text. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, allow_nan=False, ensure_ascii=False)
+
+
+def json_hash(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, 64 hex digits."""
+    return sha256_hex(canonical_json(value).encode())
+
+
+def content_hash(frame: pl.DataFrame, *, exclude: Iterable[str] = ()) -> str:
+    """SHA-256 of what a frame says: names, dtypes, values and nulls, row by row in order.
+
+    Args:
+        frame: columns of numbers, booleans, dates, moments or text.
+        exclude: provenance columns that do not count.
+
+    Returns:
+        64 hex digits; independent of chunking, of Parquet encoding and of library versions.
+    """
+    digest = hashlib.sha256(str(frame.height).encode())
+    skipped = set(exclude)
+    for series in frame.iter_columns():
+        if series.name in skipped:
+            continue
+        digest.update(f"|{series.name}:{series.dtype}|".encode())
+        digest.update(series.is_null().to_numpy().tobytes())
+        if series.dtype == pl.String:
+            text = series.fill_null("")
+            digest.update(text.str.len_bytes().to_numpy().tobytes())
+            digest.update("".join(text.to_list()).encode())
+        else:
+            physical = series.to_physical()
+            filled = physical.fill_null(False) if physical.dtype == pl.Boolean else physical.fill_null(0)
+            digest.update(np.ascontiguousarray(filled.to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Version of the code behind an asset: a hash of the named modules and of what they import from this package.
+
+    Comments, docstrings and formatting do not count; storage, configuration values and error texts do not either.
+
+    Args:
+        modules: dotted names; a package stands for its ``__init__`` alone.
+
+    Returns:
+        16 hex digits.
+    """
+    sources: dict[str, str] = {}
+    pending = list(modules)
+    while pending:
+        name = pending.pop()
+        if name in sources or any(_within(name, f"{PACKAGE}.{part}") for part in _NOT_CONTENT):
+            continue
+        tree = _parsed(name)
+        if tree is None:
+            continue
+        sources[name] = ast.dump(tree)
+        pending.extend(_imports(tree))
+    return json_hash(sources)[:16]
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def _parsed(name: str) -> ast.Module | None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _imports(tree: ast.Module) -> Iterable[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and _within(node.module, PACKAGE):
+            yield node.module
+            # `from package import module` names a module; `from module import name` does not.
+            for alias in node.names:
+                child = f"{node.module}.{alias.name}"
+                try:
+                    found = importlib.util.find_spec(child)
+                except ModuleNotFoundError:
+                    found = None
+                if found is not None:
+                    yield child
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if _within(alias.name, PACKAGE))

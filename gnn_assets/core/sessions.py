@@ -1,0 +1,135 @@
+"""Sessions of an exchange, when each is known, and how old data is.
+
+A session is a `datetime.date` of the exchange's calendar. Its bar is *available* at the close plus a grace period.
+All moments are aware UTC datetimes; half days and daylight saving are the calendar's business, never ours.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import exchange_calendars as xcals
+import pandas as pd
+
+from gnn_assets.core.errors import ConfigError
+
+# How far beyond the present the calendar reaches: far enough for any forecast horizon.
+_REACH = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class SessionCalendar:
+    """Sessions of one exchange between two dates.
+
+    Args:
+        exchange: ISO 10383 code, such as ``XNYS``.
+        sessions: every session, ascending.
+        opens: aware UTC moment each session opens.
+        closes: aware UTC moment each session closes.
+        grace: time a source is given after the close to publish the bar.
+    """
+
+    exchange: str
+    sessions: tuple[date, ...]
+    opens: tuple[datetime, ...]
+    closes: tuple[datetime, ...]
+    grace: timedelta
+
+    @classmethod
+    def build(cls, exchange: str, *, first: date, now: datetime, grace: timedelta) -> "SessionCalendar":
+        """The calendar from `first` to a year beyond `now`.
+
+        Raises:
+            ConfigError: if the exchange is unknown.
+        """
+        if exchange not in xcals.get_calendar_names(include_aliases=True):
+            raise ConfigError.of(
+                "calendar.exchange",
+                expected="a code exchange_calendars knows, such as XNYS or XLON",
+                was=repr(exchange),
+                do="correct the code",
+            )
+        schedule = xcals.get_calendar(exchange, start=first.isoformat(), end=(now + _REACH).date().isoformat()).schedule
+        return cls(
+            exchange=exchange,
+            sessions=tuple(stamp.date() for stamp in schedule.index),
+            opens=_moments(schedule["open"]),
+            closes=_moments(schedule["close"]),
+            grace=grace,
+        )
+
+    def position(self, session: date) -> int:
+        """Index of a session.
+
+        Raises:
+            ConfigError: if the date is no session of this calendar.
+        """
+        found = bisect_left(self.sessions, session)
+        if found == len(self.sessions) or self.sessions[found] != session:
+            near = self.sessions[max(found - 1, 0)]
+            raise ConfigError.of(
+                "session",
+                expected=f"a session of {self.exchange} from {self.sessions[0]} to {self.sessions[-1]}",
+                was=session,
+                do=f"use {near}, the session before it",
+            )
+        return found
+
+    def close_at(self, session: date) -> datetime:
+        """Moment the session closes."""
+        return self.closes[self.position(session)]
+
+    def open_at(self, session: date) -> datetime:
+        """Moment the session opens."""
+        return self.opens[self.position(session)]
+
+    def available_at(self, session: date) -> datetime:
+        """Moment the session's bar is known: its close plus the grace period."""
+        return self.close_at(session) + self.grace
+
+    def offset(self, session: date, sessions: int) -> date:
+        """The session so many sessions later (earlier when negative)."""
+        return self.sessions[self.position(session) + sessions]
+
+    def between(self, first: date, last: date) -> tuple[date, ...]:
+        """Sessions from `first` to `last`, both included."""
+        return self.sessions[bisect_left(self.sessions, first) : bisect_right(self.sessions, last)]
+
+    def last_complete(self, now: datetime) -> date:
+        """The newest session whose bar is available at `now`.
+
+        Raises:
+            ConfigError: if not even the calendar's first session is complete.
+        """
+        complete = bisect_right(self.closes, now - self.grace)
+        if complete == 0:
+            raise ConfigError.of(
+                "calendar.first_session",
+                expected=f"a session complete by {now}",
+                was=self.sessions[0],
+                do="start the calendar earlier",
+            )
+        return self.sessions[complete - 1]
+
+
+def age(data_end: date | None, *, now: datetime, calendar: SessionCalendar) -> timedelta:
+    """How long data has been missing a session it could have had.
+
+    ``now − (close + grace of the first complete session that the data lacks)``, and zero if it lacks none: weekends,
+    holidays and half days age nothing.
+
+    Args:
+        data_end: the last session the data covers; None when there are no data at all.
+        now: aware UTC moment.
+        calendar: the exchange's sessions.
+    """
+    lacking = 0 if data_end is None else bisect_right(calendar.sessions, data_end)
+    if lacking == len(calendar.sessions):
+        return timedelta(0)
+    return max(now - (calendar.closes[lacking] + calendar.grace), timedelta(0))
+
+
+def _moments(column: "pd.Series") -> tuple[datetime, ...]:
+    moments: Sequence[pd.Timestamp] = list(column)
+    return tuple(stamp.to_pydatetime().astimezone(UTC) for stamp in moments)

@@ -1,0 +1,110 @@
+"""The only reader of the environment.
+
+GNN_ASSETS_PROFILE               sample | live | test
+GNN_ASSETS_HOME                  folder that holds dagster.yaml and data/; default: the working directory
+GNN_ASSETS_CONFIG_FILE           a YAML file with settings that change the profile's
+GNN_ASSETS_CONFIG__GRAPHS__K=7   one setting that changes both
+GNN_ASSETS_FAILPOINT             name of a step at which the process kills itself (fault tests only)
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gnn_assets.core.config import Config, build_config
+from gnn_assets.core.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """What the environment says."""
+
+    model_config = SettingsConfigDict(env_prefix="GNN_ASSETS_", env_nested_delimiter="__", frozen=True)
+
+    profile: str = "sample"
+    home: Path = Path()
+    config_file: Path | None = None
+    config: dict[str, Any] = {}
+    failpoint: str = ""
+
+    @property
+    def data(self) -> Path:
+        """Folder of the lake, the ledger and Dagster's state, absolute."""
+        return self.home.resolve() / "data"
+
+
+def read_settings() -> Settings:
+    """Reads the environment now.
+
+    Raises:
+        ConfigError: if a variable cannot be understood.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "GNN_ASSETS_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"{name}: {first['msg']}, was {first['input']!r}; correct the variable.") from error
+
+
+def load_config(settings: Settings) -> Config:
+    """The configuration the environment asks for.
+
+    Raises:
+        ConfigError: if the file is not readable YAML or a setting is wrong.
+    """
+    overrides: list[dict[str, Any]] = []
+    if settings.config_file is not None:
+        overrides.append(_read_yaml(settings.config_file))
+    return build_config(settings.profile, *overrides, settings.config)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"GNN_ASSETS_CONFIG_FILE: {path} cannot be read as YAML ({error}); correct the file."
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigError.of(
+            f"GNN_ASSETS_CONFIG_FILE {path}",
+            expected="a mapping of sections",
+            was=type(content).__name__,
+            do="write it in the shape `gnn-assets config show` prints",
+        )
+    return content
+
+
+@cache
+def failpoint() -> str:
+    """The step at which a fault test wants this process to die; empty in any real run."""
+    return read_settings().failpoint
+
+
+def ensure_dagster_home(settings: Settings) -> Path:
+    """Points Dagster at the project's home unless the environment already points elsewhere.
+
+    Raises:
+        ConfigError: if the home has no dagster.yaml.
+    """
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home.resolve())))
+    if not (home / "dagster.yaml").is_file():
+        raise ConfigError.of(
+            "home",
+            expected="a folder with dagster.yaml in it",
+            was=home,
+            do="run from the project's root, or set GNN_ASSETS_HOME",
+        )
+    return home
+
+
+def pin_threads(threads: int) -> None:
+    """Fixes the number of compute threads of libraries not yet loaded, because it changes the last bits of a result."""
+    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")

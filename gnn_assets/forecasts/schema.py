@@ -1,0 +1,45 @@
+"""Tables of the forecasts stage."""
+
+import polars as pl
+
+from gnn_assets.store.schema import Table
+
+FORECASTS = Table(
+    name="forecasts",
+    columns={
+        "session": pl.Date,
+        "symbol": pl.String,
+        "horizon": pl.Int16,
+        "score": pl.Float32,
+        "expected_return": pl.Float64,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
+        "rank": pl.Int32,
+        "target_start": pl.Date,
+        "target_end": pl.Date,
+        "champion": pl.String,
+        "graph_session": pl.Date,
+        "source": pl.String,
+        "served_by": pl.String,
+        "status": pl.String,
+        "verdict": pl.String,
+        "card_id": pl.String,
+    },
+    key=("session", "symbol", "horizon"),
+    descriptions={
+        "session": "last close the forecast used",
+        "horizon": "sessions from fill to the end of the target",
+        "score": "unitless; higher means a higher expected return",
+        "expected_return": "log return from fill to target end, calibrated on out-of-sample predictions only",
+        "lower": "lower end of the prediction interval (log return)",
+        "upper": "upper end of the prediction interval (log return)",
+        "rank": "1 for the highest score of the session",
+        "target_start": "session of the fill",
+        "target_end": "session at whose fill price the target ends",
+        "champion": "gnn_weights version that was served",
+        "served_by": "part of the weights that scored: `refit`, or the fold that had not seen the session",
+        "status": "ok, stale, degraded or missing",
+        "verdict": "verdict on the champion when it was published",
+        "card_id": "the forecast's card: everything needed to recompute it bit for bit",
+    },
+)

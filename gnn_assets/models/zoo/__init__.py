@@ -1,0 +1,1 @@
+"""Models, one file each: `fit(...) -> Fitted` and `predict(...) -> scores`."""

@@ -1,0 +1,5 @@
+"""Monitoring: how old, how far off, how healthy.
+
+Key inputs: manifests of every asset and the clock. Key output: checks with value and limit.
+Known when: ages are measured in market time by the platform's clock.
+"""
