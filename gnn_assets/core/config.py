@@ -66,6 +66,7 @@ class BarsConfig(Section):
     min_symbol_coverage: Share
     min_success_share: Share
     max_abs_log_return: Positive
+    max_quarantine_share: Share
 
 
 class ExecutionConfig(Section):
@@ -197,6 +198,7 @@ class BacktestsConfig(Section):
     bootstrap_block: Count
     bootstrap_resamples: Count
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    power: Annotated[float, Field(gt=0.5, lt=1)]
     seed: Annotated[int, Field(ge=0)]
     min_sessions: Count
 
@@ -232,6 +234,8 @@ class RuntimeConfig(Section):
 
     threads: Count
     lock_timeout_seconds: NonNegative
+    retries: Annotated[int, Field(ge=0)]
+    retry_delay_seconds: NonNegative
 
 
 class AutomationConfig(Section):
@@ -239,6 +243,7 @@ class AutomationConfig(Section):
 
     bars_cron: str
     timezone: str
+    sensor_interval_seconds: Count
 
 
 class Config(Section):
@@ -293,7 +298,7 @@ def build_config(profile: str, *overrides: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, merged)) from error
+        raise ConfigError(_sentence(error)) from error
 
 
 def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,13 +309,13 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
+def _sentence(error: ValidationError) -> str:
     """One sentence about the first thing wrong: the field, its value and the fix."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     more = f" ({error.error_count() - 1} more settings are wrong)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _siblings(given, first["loc"])
+        known = _siblings(first["loc"])
         near = get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "remove it"
         return f"{place}: no such setting (value {first['input']!r}); {hint}{more}"
@@ -320,7 +325,7 @@ def _sentence(error: ValidationError, given: Mapping[str, Any]) -> str:
     return f"{subject}{reason}{was}; correct it in your configuration{more}."
 
 
-def _siblings(given: Mapping[str, Any], place: tuple[int | str, ...]) -> list[str]:
+def _siblings(place: tuple[int | str, ...]) -> list[str]:
     level: Any = _defaults()["base"]
     for part in place[:-1]:
         level = level.get(part, {}) if isinstance(level, Mapping) else {}

@@ -18,7 +18,8 @@
     ├── ModelError
     │   ├── NonFinite          loss, gradient or score is NaN or infinite
     │   └── WeightsMismatch    weights do not fit the network they are loaded into
-    └── PromotionError         the gate or the champion pointer refused
+    ├── PromotionError         the gate or the champion pointer refused
+    └── VerificationFailed     a forecast recomputed from its card is not the one published
 
 Every message is one sentence: what it is about, what was expected, what it was, what to do.
 """
@@ -105,3 +106,7 @@ class WeightsMismatch(ModelError):
 
 class PromotionError(GnnAssetsError):
     """The gate or the champion pointer refused."""
+
+
+class VerificationFailed(GnnAssetsError):
+    """A forecast recomputed from its card is not the one published."""

@@ -85,7 +85,7 @@ def code_version(*modules: str) -> str:
         tree = _parsed(name)
         if tree is None:
             continue
-        sources[name] = ast.dump(tree)
+        sources[name] = ast.unparse(tree)  # a dump spells the same code differently in each Python
         pending.extend(_imports(tree))
     return json_hash(sources)[:16]
 

@@ -4,6 +4,7 @@ A session is a `datetime.date` of the exchange's calendar. Its bar is *available
 All moments are aware UTC datetimes; half days and daylight saving are the calendar's business, never ours.
 """
 
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pandas as pd
 
 from gnn_assets.core.errors import ConfigError
 
-# How far beyond the present the calendar reaches: far enough for any forecast horizon.
+# How far beyond the present a calendar reaches: far enough for any forecast horizon.
 _REACH = timedelta(days=366)
 
 
@@ -37,8 +38,8 @@ class SessionCalendar:
     grace: timedelta
 
     @classmethod
-    def build(cls, exchange: str, *, first: date, now: datetime, grace: timedelta) -> "SessionCalendar":
-        """The calendar from `first` to a year beyond `now`.
+    def build(cls, exchange: str, *, first: date, until: date, grace: timedelta) -> "SessionCalendar":
+        """The calendar from `first` to a year beyond `until`.
 
         Raises:
             ConfigError: if the exchange is unknown.
@@ -50,7 +51,11 @@ class SessionCalendar:
                 was=repr(exchange),
                 do="correct the code",
             )
-        schedule = xcals.get_calendar(exchange, start=first.isoformat(), end=(now + _REACH).date().isoformat()).schedule
+        with warnings.catch_warnings():
+            # exchange_calendars 4.13 reads Series.values, which pandas 3.1 deprecates for moments.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            calendar = xcals.get_calendar(exchange, start=first.isoformat(), end=(until + _REACH).isoformat())
+        schedule = calendar.schedule
         return cls(
             exchange=exchange,
             sessions=tuple(stamp.date() for stamp in schedule.index),
@@ -89,8 +94,20 @@ class SessionCalendar:
         return self.close_at(session) + self.grace
 
     def offset(self, session: date, sessions: int) -> date:
-        """The session so many sessions later (earlier when negative)."""
-        return self.sessions[self.position(session) + sessions]
+        """The session so many sessions later (earlier when negative).
+
+        Raises:
+            ConfigError: if the calendar does not reach that far.
+        """
+        target = self.position(session) + sessions
+        if not 0 <= target < len(self.sessions):
+            raise ConfigError.of(
+                "session",
+                expected=f"one from {self.sessions[0]} to {self.sessions[-1]}",
+                was=f"{sessions} sessions from {session}",
+                do="start the calendar earlier, or look less far ahead",
+            )
+        return self.sessions[target]
 
     def between(self, first: date, last: date) -> tuple[date, ...]:
         """Sessions from `first` to `last`, both included."""

@@ -108,3 +108,8 @@ def pin_threads(threads: int) -> None:
     for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def subprocess_environment(settings: Settings) -> dict[str, str]:
+    """The environment for a process of our own: this one's, with the home made absolute."""
+    return {**os.environ, "GNN_ASSETS_HOME": str(settings.home.resolve()), "GNN_ASSETS_PROFILE": settings.profile}

@@ -47,7 +47,7 @@ class Table:
             raise SchemaMismatch.of(
                 f"table {self.name}", expected="its declared columns", was="; ".join(difference), do="see its schema.py"
             )
-        return frame.select(self.columns).sort(self.key)
+        return frame.select(*self.columns).sort(self.key)
 
     def difference(self, columns: Mapping[str, pl.DataType | type[pl.DataType]]) -> tuple[str, ...]:
         """How other columns differ from the declared ones, a phrase each; empty when they agree."""

@@ -1,0 +1,100 @@
+"""Measures of a series of returns, turnovers or information coefficients, each a pure function of one array.
+
+Returns are simple and a session apart. A measure that the series is too short or too flat for is NaN, never 0.
+NaN in information coefficients (not yet realised, or undefined) is left out; returns must have none.
+"""
+
+import numpy as np
+
+
+def sharpe(returns_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Annualised ratio of mean to standard deviation (n − 1); cash is taken to earn nothing.
+
+    References:
+        W. Sharpe, The Sharpe Ratio, Journal of Portfolio Management 21(1), 1994. The square root of time assumes
+        uncorrelated returns: A. Lo, The Statistics of Sharpe Ratios, Financial Analysts Journal 58(4), 2002.
+    """
+    return information_ratio(returns_T) * float(np.sqrt(sessions_per_year))
+
+
+def information_ratio(values_T: np.ndarray) -> float:
+    """Mean over standard deviation (n − 1) of the values that are not NaN; of daily ICs this is the ICIR.
+
+    References:
+        R. Grinold, R. Kahn, Active Portfolio Management, 2nd ed., McGraw-Hill 2000, ch. 5-6.
+    """
+    known = values_T[~np.isnan(values_T)]
+    if known.size <= 1 or known.min() == known.max():
+        return float("nan")
+    return float(known.mean() / known.std(ddof=1))
+
+
+def mean(values_T: np.ndarray) -> float:
+    """Mean of the values that are not NaN."""
+    known = values_T[~np.isnan(values_T)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def annual_return(returns_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Compound growth a year: product of (1 + r) to the power of sessions a year over sessions, less 1."""
+    if returns_T.size == 0:
+        return float("nan")
+    return float(np.prod(1.0 + returns_T) ** (sessions_per_year / returns_T.size) - 1.0)
+
+
+def annual_volatility(returns_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Standard deviation (n − 1) of returns times the square root of sessions a year."""
+    if returns_T.size <= 1:
+        return float("nan")
+    return float(returns_T.std(ddof=1) * np.sqrt(sessions_per_year))
+
+
+def max_drawdown(returns_T: np.ndarray) -> float:
+    """Deepest fall from a peak of the compounded value, the start counted as a peak: between −1 and 0.
+
+    References:
+        M. Magdon-Ismail, A. Atiya, Maximum Drawdown, Risk Magazine 17(10), 2004.
+    """
+    if returns_T.size == 0:
+        return float("nan")
+    value_T = np.cumprod(1.0 + returns_T)
+    peak_T = np.maximum.accumulate(np.maximum(value_T, 1.0))
+    return float((value_T / peak_T - 1.0).min())
+
+
+def hit_rate(returns_T: np.ndarray) -> float:
+    """Share of sessions with a return above 0."""
+    return float((returns_T > 0).mean()) if returns_T.size else float("nan")
+
+
+def annual_turnover(turnover_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Value bought plus value sold in a year, over the portfolio's value."""
+    return float(turnover_T.mean() * sessions_per_year) if turnover_T.size else float("nan")
+
+
+def calibrated_errors(ic_T: np.ndarray, *, purge: int, min_sessions: int) -> np.ndarray:
+    """Mean squared error, session by session, of forecasting the standardised outcome by slope × standardised score.
+
+    With both sides standardised across names the error of a forecast b·z is 1 + b² − 2·b·IC, and the least-squares b
+    over past sessions is their mean IC: no name's data is needed. The naive forecast, b = 0, has error 1 in every
+    session, so the square root of a mean of these is the RMSE over the naive one.
+
+    Args:
+        ic_T: float (T,), information coefficients, NaN where unknown.
+        purge: sessions until an IC is known: the slope of row d uses rows up to d − purge.
+        min_sessions: known ICs a slope needs.
+
+    Returns:
+        float64 (T,), NaN where the IC is unknown or too few came before it.
+    """
+    known_T = ~np.isnan(ic_T)
+    counts_T = np.cumsum(known_T)
+    means_T = np.cumsum(np.where(known_T, ic_T, 0.0)) / np.maximum(counts_T, 1)
+    slope_T = np.full(ic_T.shape, np.nan)
+    slope_T[purge:] = np.where(counts_T >= min_sessions, means_T, np.nan)[: max(ic_T.size - purge, 0)]
+    return 1.0 + slope_T**2 - 2.0 * slope_T * ic_T
+
+
+def rmse_ratio(errors_T: np.ndarray) -> float:
+    """Root of the mean of `calibrated_errors`: RMSE over the naive forecast's, 1 when the score adds nothing."""
+    return float(np.sqrt(mean(errors_T)))

@@ -1,0 +1,89 @@
+"""From out-of-sample scores to `portfolio_returns`: one simulated portfolio and one series of ICs a model."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from gnn_assets.backtests.cross_section import (
+    information_coefficients,
+    rank_information_coefficients,
+    realised_labels,
+)
+from gnn_assets.backtests.engine import simulate
+from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
+from gnn_assets.core.config import BacktestsConfig, ExecutionConfig
+from gnn_assets.core.errors import DataError
+from gnn_assets.store.panel import to_panel
+
+
+def portfolio_returns(
+    predictions: pl.DataFrame,
+    returns: pl.DataFrame,
+    *,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    execution: ExecutionConfig,
+    config: BacktestsConfig,
+) -> pl.DataFrame:
+    """Simulates every model in the predictions on one shared axis of sessions.
+
+    The axis runs from the first to the last scored session of any model, and rebalances are counted from its start:
+    later sessions change no earlier gross, net or turnover. They only fill in ICs whose outcome was still to come.
+
+    Args:
+        predictions: `oos_predictions` rows.
+        returns: `returns` rows; only ``fill_return`` is read.
+        sessions: the exchange's sessions, ascending, reaching to the end of the returns.
+        symbols: the names that may be held; predictions for others are left out.
+        execution: fill, horizon and costs.
+        config: strategy and rebalance interval.
+
+    Returns:
+        `portfolio_returns` rows.
+
+    Known at: a row's returns at the session's fill, its IC once the horizon has passed.
+
+    Raises:
+        DataError: if no prediction falls on the sessions and symbols, or one model's rows mix versions.
+    """
+    rows = predictions.filter(pl.col("session").is_in(list(sessions)), pl.col("symbol").is_in(list(symbols)))
+    if rows.is_empty():
+        raise DataError.of(
+            "oos_predictions",
+            expected="scores on the sessions and symbols of the backtest",
+            was="none",
+            do="materialize oos_predictions for this universe",
+        )
+    first, last = (sessions.index(day) for day in (rows["session"].min(), rows["session"].max()))
+    axis = list(sessions[first : last + 1])
+    fill_returns_TxN = to_panel(returns, "fill_return", sessions=sessions[first:], symbols=symbols)
+    labels_TxN = realised_labels(fill_returns_TxN, execution=execution)[: len(axis)]
+    fill_returns_TxN = fill_returns_TxN[: len(axis)]
+    frames = []
+    for (model,), own in rows.group_by("model", maintain_order=True):
+        versions = own["version"].unique()
+        if versions.len() > 1:
+            raise DataError.of(
+                f"oos_predictions of {model}",
+                expected="one version",
+                was=", ".join(versions.sort()),
+                do="materialize oos_predictions again",
+            )
+        scores_TxN = to_panel(own, "score", sessions=axis, symbols=symbols)
+        simulation = simulate(scores_TxN, fill_returns_TxN, execution=execution, config=config)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "version": versions[0],
+                    "model": model,
+                    "session": pl.Series(axis, dtype=pl.Date),
+                    "gross": simulation.gross_T,
+                    "net": simulation.net_T,
+                    "turnover": simulation.turnover_T,
+                    "ic": information_coefficients(scores_TxN, labels_TxN),
+                    "rank_ic": rank_information_coefficients(scores_TxN, labels_TxN),
+                }
+            ).with_columns(pl.col("ic", "rank_ic").fill_nan(None))
+        )
+    return PORTFOLIO_RETURNS.conform(pl.concat(frames))

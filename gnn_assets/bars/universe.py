@@ -1,0 +1,165 @@
+"""The universe: which symbols, in which tier and sector, for how long. Read from a YAML file, never from code.
+
+`universes/sp500_sample.yaml` shows the shape; a membership may carry its own `from_session` and `to_session`.
+"""
+
+import re
+from datetime import date
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import polars as pl
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+
+from gnn_assets.bars.schema import UNIVERSE
+from gnn_assets.core.errors import UniverseError
+
+FOLDER = Path(__file__).with_name("universes")
+# A symbol ends up in URLs, file names and logs: letters, digits and & only, with . or - between groups, ^ in front.
+_SYMBOL = re.compile(r"\^?[A-Z0-9][A-Z0-9&]{0,11}(?:[.-][A-Z0-9]{1,5}){0,2}", re.ASCII)
+_MIN_CORE = 2  # a graph needs two nodes
+
+
+def _checked_symbol(symbol: str) -> str:
+    if not _SYMBOL.fullmatch(symbol):
+        raise ValueError("should be a ticker such as AAPL, BRK-B, BRK.B, ^GSPC, M&M.NS or 005930.KS")
+    return symbol
+
+
+class _Member(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: Annotated[StrictStr, AfterValidator(_checked_symbol)]
+    tier: Literal["core", "context"]
+    sector: Annotated[StrictStr, Field(min_length=1)]
+    from_session: date | None = None
+    to_session: date | None = None
+
+
+class _UniverseFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    survivor_only: bool
+    from_session: date
+    symbols: tuple[_Member, ...]
+
+
+def read_universe(file: str) -> pl.DataFrame:
+    """Reads a universe file.
+
+    Args:
+        file: the bare name of a file in gnn_assets/bars/universes, or a path.
+
+    Returns:
+        A frame of `UNIVERSE`.
+
+    Raises:
+        UniverseError: if the file is absent, is no YAML, says something unknown or impossible, or names fewer than
+            two core symbols.
+    """
+    path = FOLDER / file if Path(file).name == file else Path(file)
+    content = _content(path)
+    try:
+        universe = _UniverseFile.model_validate(content)
+    except ValidationError as error:
+        raise UniverseError(_sentence(path, error)) from error
+    frame = pl.DataFrame(
+        [
+            {
+                "symbol": member.symbol,
+                "from_session": member.from_session or universe.from_session,
+                "to_session": member.to_session,
+                "tier": member.tier,
+                "sector": member.sector,
+                "survivor_only": universe.survivor_only,
+            }
+            for member in universe.symbols
+        ],
+        schema=dict(UNIVERSE.columns),
+    )
+    frame = UNIVERSE.conform(frame)
+    _refuse_impossible(path, frame)
+    return frame
+
+
+def symbols_of(universe: pl.DataFrame, tier: str) -> tuple[str, ...]:
+    """Symbols of one tier, sorted, each once.
+
+    Args:
+        universe: a frame of `UNIVERSE`.
+        tier: ``core`` or ``context``.
+    """
+    return tuple(universe.filter(pl.col("tier") == tier)["symbol"].unique().sort())
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        shipped = ", ".join(sorted(file.name for file in FOLDER.glob("*.yaml")))
+        raise UniverseError.of(
+            "universe.file", expected=f"a path, or one of {shipped}", was=str(path), do="correct universe.file"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UniverseError(f"universe {path}: cannot be read as YAML ({reason}); correct the file.") from error
+    if not isinstance(content, dict):
+        raise UniverseError.of(
+            f"universe {path}",
+            expected="a mapping with survivor_only, from_session and symbols",
+            was=type(content).__name__,
+            do="see sp500_sample.yaml for the shape",
+        )
+    return content
+
+
+def _refuse_impossible(path: Path, frame: pl.DataFrame) -> None:
+    """Refuses what each entry alone does not show: two memberships at once, an end before its start, too few nodes."""
+    for row in frame.iter_rows(named=True):
+        if row["to_session"] is not None and row["to_session"] < row["from_session"]:
+            raise UniverseError.of(
+                f"universe {path}: to_session of {row['symbol']}",
+                expected=f"a date from {row['from_session']} on",
+                was=row["to_session"],
+                do="swap or correct the dates",
+            )
+    for before, after in pairwise(frame.iter_rows(named=True)):
+        overlaps = before["to_session"] is None or before["to_session"] >= after["from_session"]
+        if before["symbol"] == after["symbol"] and overlaps:
+            raise UniverseError.of(
+                f"universe {path}: symbol {after['symbol']}",
+                expected="one membership at a time",
+                was=f"a second one from {after['from_session']}",
+                do="remove the duplicate, or end the earlier membership with to_session",
+            )
+    core = symbols_of(frame, "core")
+    if len(core) < _MIN_CORE:
+        raise UniverseError.of(
+            f"universe {path}",
+            expected=f"at least {_MIN_CORE} symbols of tier core",
+            was=len(core),
+            do="add symbols: a graph needs neighbours",
+        )
+
+
+def _sentence(path: Path, error: ValidationError) -> str:
+    """One sentence about the first fault: the field, its value and the fix."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" ({error.error_count() - 1} more faults)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        model = _Member if len(first["loc"]) > 1 else _UniverseFile
+        near = get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "remove it"
+        return f"universe {path}: {place}: no such field (value {first['input']!r}); {hint}{more}"
+    if first["type"] == "missing":
+        return f"universe {path}: {place}: is missing; add it{more}."
+    fix = "correct it"
+    if first["type"] == "string_type":
+        # YAML reads the tickers ON, NO and TRUE as booleans and 600519 as a number.
+        fix = "put it in quotes"
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"universe {path}: {place}: {reason}, was {first['input']!r}; {fix}{more}."

@@ -1,0 +1,112 @@
+"""The command line: `gnn-assets demo`, `dev`, `status`, `verify`, `config`. Every error is one sentence."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from gnn_assets.core.config import profile_names
+from gnn_assets.core.errors import ConfigError, GnnAssetsError
+from gnn_assets.core.settings import load_config, read_settings
+from gnn_assets.defs.resources import Platform
+
+app = typer.Typer(
+    help="Markets as assets: bars, correlation graphs, trained networks, backtests and forecasts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+config_app = typer.Typer(help="The configuration in force.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+@app.command()
+def demo() -> None:
+    """Materialize every asset, with progress, then say what came out."""
+    from gnn_assets.defs.demo import run_demo
+
+    raise typer.Exit(0 if run_demo(Platform.from_environment(), Console()) else 1)
+
+
+@app.command()
+def dev(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] = 3000) -> None:
+    """Start the Dagster UI and daemon on 127.0.0.1; end both with Ctrl-C."""
+    from gnn_assets.defs.operate import serve_ui
+
+    raise typer.Exit(serve_ui(Platform.from_environment(), port=port))
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Say, for every asset, how old it is, its limit, its version and data end, and who is champion."""
+    from gnn_assets.defs.status import platform_status
+
+    report = platform_status(Platform.from_environment())
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    table = Table(title=f"{report['profile']} profile, {report['clock']}, now {report['now']}")
+    for column in ("asset", "state", "age (h)", "limit (h)", "data end", "version", "published"):
+        table.add_column(column)
+    for row in report["assets"]:
+        table.add_row(
+            row["asset"],
+            row["state"],
+            "" if row["age_hours"] is None else f"{row['age_hours']:.1f}",
+            f"{row['limit_hours']:g}",
+            row["data_end"] or "",
+            (row["version"] or "")[:12],
+            row["published_at"] or "",
+        )
+    console = Console()
+    console.print(table)
+    champion = report["champion"]
+    console.print(f"champion: {champion['version'][:12]} ({champion['reason']})" if champion else "champion: none yet")
+
+
+@app.command()
+def verify(
+    session: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Session whose published forecasts are recomputed.")
+    ],
+) -> None:
+    """Recompute a session's forecasts from their card and compare them bit for bit."""
+    from gnn_assets.load import verify as verify_session
+
+    typer.echo(verify_session(session.date()).sentence)
+
+
+@config_app.command("show")
+def config_show() -> None:
+    """Print the whole configuration in force, as YAML."""
+    typer.echo(yaml.safe_dump(load_config(read_settings()).model_dump(mode="json"), sort_keys=False).rstrip())
+
+
+@config_app.command("check")
+def config_check() -> None:
+    """Check the configuration, the universe and the source without computing anything."""
+    from gnn_assets.defs.bars import check_inputs
+
+    settings = read_settings()
+    typer.echo(f"configuration is valid: profile {settings.profile} (of {', '.join(profile_names())})")
+    typer.echo(check_inputs(load_config(settings)))
+
+
+def main() -> None:
+    """Runs the command line; an error of this platform becomes one sentence and exit code 1 (2 for a setting)."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(error, code=2)
+    except GnnAssetsError as error:
+        _fail(error, code=1)
+
+
+def _fail(error: GnnAssetsError, *, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"gnn-assets: {error}", markup=False, highlight=False)
+    sys.exit(code)

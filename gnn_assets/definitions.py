@@ -1,0 +1,44 @@
+"""The code location: every asset, job, sensor and resource, named here and nowhere else."""
+
+import dagster as dg
+
+from gnn_assets.defs import backtests, bars, forecasts, graphs, models, registry
+from gnn_assets.defs.automation import automation_sensor
+from gnn_assets.defs.io import LakeIOManager, Stage, stage_asset
+from gnn_assets.defs.resources import Platform
+
+STAGES: tuple[Stage, ...] = (
+    *bars.STAGES,
+    *graphs.STAGES,
+    *models.STAGES,
+    *backtests.STAGES,
+    *registry.STAGES,
+    *forecasts.STAGES,
+)
+
+# Jobs are named after what people want done.
+JOBS = {
+    "everything": dg.AssetSelection.all(),
+    "refresh_data": dg.AssetSelection.groups("bars"),
+    "rebuild_graphs": dg.AssetSelection.groups("graphs"),
+    "retrain": dg.AssetSelection.groups("models", "backtests", "registry"),
+    "publish_forecasts": dg.AssetSelection.groups("forecasts"),
+}
+
+
+def build_definitions(platform: Platform) -> dg.Definitions:
+    """The definitions of one platform; tests build their own."""
+    tables = {stage.name: stage.table for stage in STAGES if stage.table is not None}
+    return dg.Definitions(
+        assets=[stage_asset(stage, platform.config) for stage in STAGES],
+        jobs=[dg.define_asset_job(name, selection=selection) for name, selection in JOBS.items()],
+        sensors=[automation_sensor(platform.config)],
+        resources={"platform": platform, "io_manager": LakeIOManager(platform, tables)},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions Dagster's tools load: those of the platform the environment asks for."""
+    return build_definitions(Platform.from_environment())

@@ -1,0 +1,48 @@
+"""When Dagster materializes an asset by itself: one table, read from the configuration.
+
+Derived assets follow the one form that neither loses nor loops triggers: an upstream data version changed since this
+asset was last handled. Equal content keeps its data version, so a rebuild that finds nothing new stops there.
+"""
+
+import dagster as dg
+
+from gnn_assets.core.config import Config
+
+AC = dg.AutomationCondition
+SENSOR_NAME = "automation"
+
+
+def upstream_changed() -> dg.AutomationCondition:
+    """True from the tick an upstream data version changes until this asset has been handled."""
+    return AC.any_deps_match(AC.data_version_changed()).since_last_handled() & ~AC.in_progress()
+
+
+def deadline_missed() -> dg.AutomationCondition:
+    """True once per missed freshness deadline: rebuilt before it is used, however quiet its inputs are."""
+    return AC.freshness_failed().newly_true().since_last_handled() & ~AC.in_progress()
+
+
+def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.AutomationCondition | None:
+    """The automation condition of an asset.
+
+    A root of the flow is asked for by the clock, and only when the clock runs: a snapshot never changes.
+    """
+    if not has_deps:
+        return None
+    condition = upstream_changed()
+    if asset == "market_bars" and config.clock.kind == "live":
+        automation = config.automation
+        condition |= AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
+    if config.ages[asset].rebuild:
+        condition |= deadline_missed()
+    return condition
+
+
+def automation_sensor(config: Config) -> dg.AutomationConditionSensorDefinition:
+    """The sensor that evaluates every condition; running from the first start, not by a click."""
+    return dg.AutomationConditionSensorDefinition(
+        SENSOR_NAME,
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=config.automation.sensor_interval_seconds,
+    )

@@ -1,0 +1,130 @@
+"""The demo: every asset materialized with progress, then what came out, in words and tables a person can read."""
+
+import resource
+from datetime import date
+from time import perf_counter
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gnn_assets.backtests.schema import BACKTEST_SCORES
+from gnn_assets.backtests.scores import ALL_FOLDS
+from gnn_assets.bars.schema import UNIVERSE
+from gnn_assets.bars.universe import symbols_of
+from gnn_assets.defs.operate import Outcome, materialize
+from gnn_assets.defs.resources import Platform
+from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.graphs.schema import GRAPH_STATISTICS
+
+# Forecasts shown from either end of the ranking.
+_SHOWN = 5
+
+
+def run_demo(platform: Platform, console: Console) -> bool:
+    """Materializes everything and prints the summary; False if anything failed."""
+    console.print(f"[bold]gnn_assets[/bold]: {len(platform.config.ages)} assets, {platform.label}")
+    started = perf_counter()
+    outcome = _materialize_with_progress(platform, console)
+    seconds = perf_counter() - started
+    for asset, reason in outcome.failures.items():
+        console.print(f"[red]{asset}[/red] failed: {reason}", highlight=False)
+    if not outcome.success:
+        if platform.champion.current() is not None:
+            console.print("The last good champion and its forecasts stay as they were.")
+        return False
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    if outcome.computed:
+        done = f"{len(outcome.computed)} assets computed, {len(outcome.reused)} reused"
+    else:
+        done = f"nothing computed: all {len(outcome.reused)} assets reused, their inputs have not changed"
+    console.print(f"{done}, in {seconds:.0f} s, peak memory {peak:.1f} GB\n", highlight=False)
+    _print_summary(platform, console)
+    return True
+
+
+def _materialize_with_progress(platform: Platform, console: Console) -> Outcome:
+    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(24), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[doing]}"), console=console) as progress:
+        tasks: dict[str, int] = {}
+
+        def listen(asset: str, fraction: float, text: str) -> None:
+            if asset not in tasks:
+                tasks[asset] = progress.add_task(asset, total=1.0, doing=text)
+            progress.update(tasks[asset], completed=fraction, doing=text)  # ty: ignore[invalid-argument-type]
+
+        platform.progress = listen
+        return materialize(platform, job="everything")
+
+
+def _print_summary(platform: Platform, console: Console) -> None:
+    config, lake = platform.config, platform.lake
+    champion = platform.champion.current()
+    assert champion is not None
+    universe = lake.read(UNIVERSE)
+    statistics = lake.read(GRAPH_STATISTICS).row(-1, named=True)
+    scores = lake.read(BACKTEST_SCORES, version=champion.backtest_scores).filter(pl.col("fold") == ALL_FOLDS)
+    console.print(
+        f"universe  {len(symbols_of(universe, 'core'))} stocks, all survivors: results flatter", highlight=False
+    )
+    console.print(
+        f"graph     {statistics['session']}: density {statistics['density']:.2f}, "
+        f"{statistics['degree_mean']:.1f} neighbours a stock, churn {statistics['churn']:.2f}",
+        highlight=False,
+    )
+    console.print(
+        f"champion  {champion.version[:12]} ({champion.model}), by rule {champion.rule}, verdict {champion.verdict}\n",
+        highlight=False,
+    )
+    console.print(_score_table(scores, champion.model, execution=config.execution.fill))
+    detectable = scores.filter(pl.col("metric") == "smallest_detectable_ic", pl.col("model") == champion.model)
+    console.print(
+        f"smallest detectable IC here: {detectable['value'][0]:.3f}. Smaller differences are noise: "
+        f"{len(symbols_of(universe, 'core'))} names cannot tell good models apart.\n",
+        highlight=False,
+    )
+    forecasts = lake.read(FORECASTS)
+    newest: date = forecasts["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    console.print(_forecast_table(forecasts.filter(pl.col("session") == newest).sort("rank")))
+    console.print(
+        "where next: `make dev` opens the UI on 127.0.0.1:3000; `.venv/bin/gnn-assets status` lists ages; "
+        f"`.venv/bin/gnn-assets verify --session {newest}` recomputes a forecast; notebooks/first_look.ipynb loads the "
+        "tables.\nResearch software, not advice; the sample prices are for tests and examples only.",
+        highlight=False,
+    )
+
+
+def _score_table(scores: pl.DataFrame, champion: str, *, execution: str) -> Table:
+    shown = Table(title=f"out of sample, {execution}, with 95 % intervals", title_justify="left")
+    metrics = ("ic", "rank_ic", "sharpe_gross", "sharpe_net")
+    for column in ("model", *metrics):
+        shown.add_column(column)
+    values = {(row["model"], row["metric"]): row for row in scores.iter_rows(named=True)}
+    others = [model for model in scores["model"].unique().sort() if model != champion]
+    for model in (champion, *others):
+        cells = [_cell(values.get((model, metric))) for metric in metrics]
+        shown.add_row(model, *cells, style="bold" if model == champion else None)
+    return shown
+
+
+def _cell(row: dict[str, float | None] | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    interval = "" if row["lower"] is None else f" [{row['lower']:+.3f}, {row['upper']:+.3f}]"
+    return f"{row['value']:+.3f}{interval}"
+
+
+def _forecast_table(rows: pl.DataFrame) -> Table:
+    first = rows.row(0, named=True)
+    shown = Table(
+        title=f"forecasts at {first['session']}, from {first['target_start']} to {first['target_end']}",
+        title_justify="left",
+    )
+    for column in ("rank", "symbol", "expected return", "interval", "status"):
+        shown.add_column(column)
+    ends = pl.concat([rows.head(_SHOWN), rows.tail(_SHOWN)]).unique(maintain_order=True)
+    for row in ends.iter_rows(named=True):
+        interval = f"[{row['lower']:+.2%}, {row['upper']:+.2%}]"
+        shown.add_row(str(row["rank"]), row["symbol"], f"{row['expected_return']:+.2%}", interval, row["status"])
+    return shown

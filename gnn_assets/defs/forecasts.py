@@ -1,0 +1,170 @@
+"""The asset of the forecasts stage: forecasts, a card for each session, the sessions' past beside the newest."""
+
+import json
+from dataclasses import asdict
+from datetime import date, timedelta
+
+import polars as pl
+
+from gnn_assets.bars.schema import RETURNS
+from gnn_assets.core.errors import MissingArtefact
+from gnn_assets.core.hashing import canonical_json, json_hash
+from gnn_assets.core.sessions import age
+from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
+from gnn_assets.defs.plots import table
+from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, forecast_code_version, served_champion
+from gnn_assets.forecasts.calibrate import Calibration
+from gnn_assets.forecasts.card import make_card
+from gnn_assets.forecasts.checks import forecast_checks
+from gnn_assets.forecasts.publish import SessionForecasts, forecast_session, sessions_to_publish
+from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.registry.pointer import Champion
+from gnn_assets.store.panel import to_panel
+
+
+def _forecasts(run: StageRun) -> pl.DataFrame:
+    """The champion's expected returns for the next sessions, with interval, rank and dates, each with its card.
+
+    The newest session is scored by the final refit; past sessions, published beside it, by the fold that had not seen
+    them. Calibration uses only out-of-sample predictions whose outcome was known at the session's close.
+    """
+    platform, config = run.platform, run.config
+    champion = _served(run)
+    threads = start_jax(run)
+    returns = run.read(RETURNS)
+    data = dataset_of(run, returns=returns, graph=run.read(CORRELATION_GRAPHS))
+    served = served_champion(platform, champion)
+    sessions = sessions_to_publish(
+        data.sessions, facts=served.facts, model=served.model, history=config.forecasts.history_sessions
+    )
+    fill_returns = to_panel(returns, "fill_return", sessions=data.sessions, symbols=data.symbols)
+    frames = []
+    for number, session in enumerate(sessions):
+        made = forecast_session(
+            session,
+            served=served,
+            data=data,
+            fill_returns_TxN=fill_returns,
+            calendar=platform.calendar,
+            config=config,
+            status=_status(run, session, newest=session == sessions[-1]),
+        )
+        card_id = platform.cards.put(_card(run, made, champion=champion, nodes=data.symbols, threads=threads))
+        _pin(run, champion, card_id)
+        frames.append(made.rows.with_columns(card_id=pl.lit(card_id)))
+        run.progress((number + 1) / len(sessions), f"{session}: {made.rows.height} forecasts by {made.part}")
+    return pl.concat(frames)
+
+
+def _forecasts_report(run: StageRun, forecasts: pl.DataFrame) -> Report:
+    platform, config = run.platform, run.config
+    newest: date = forecasts["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    rows = forecasts.filter(pl.col("session") == newest).sort("rank")
+    card = platform.cards.get(rows["card_id"][0])
+    calibration = card["calibration"]
+    scored = set(rows["symbol"])
+    return Report(
+        data_end=newest,
+        checks=forecast_checks(
+            forecasts,
+            session=newest,
+            calendar=platform.calendar,
+            execution=config.execution,
+            symbols=card["nodes"],
+            largest_outcome=calibration["largest_outcome"],
+            min_symbol_share=config.gate.min_symbol_share,
+        ),
+        metadata={
+            "dagster/row_count": forecasts.height,
+            "session": str(newest),
+            "target": f"{rows['target_start'][0]} to {rows['target_end'][0]}",
+            "champion": rows["champion"][0],
+            "verdict": rows["verdict"][0],
+            "status": rows["status"][0],
+            "calibration_slope": float(calibration["fitted_slope"]),
+            "interval_width": float((rows["upper"] - rows["lower"]).to_numpy().mean()),
+            "forecasts": table(
+                rows.select("rank", "symbol", "score", "expected_return", "lower", "upper", "status"), digits=4
+            ),
+            "card": f"```json\n{json.dumps(card, indent=2)}\n```",
+        },
+        failures={symbol: "no finite score" for symbol in card["nodes"] if symbol not in scored},
+    )
+
+
+def _served(run: StageRun) -> Champion:
+    champion = run.platform.champion.current()
+    if champion is None or champion.version != run.inputs["champion"]:
+        raise MissingArtefact.of(
+            "champion", expected=run.inputs["champion"], was=champion and champion.version, do="run the stage again"
+        )
+    return champion
+
+
+def _status(run: StageRun, session: date, *, newest: bool) -> str:
+    """Only the newest session can be late: the others are history."""
+    now, calendar = run.platform.clock.now(), run.platform.calendar
+    limit = timedelta(hours=run.config.ages["forecasts"].age_hours)
+    return "stale" if newest and age(session, now=now, calendar=calendar) > limit else "ok"
+
+
+def _card(
+    run: StageRun, made: SessionForecasts, *, champion: Champion, nodes: tuple[str, ...], threads: int
+) -> dict[str, object]:
+    config = run.config.slice(*FORECAST_SECTIONS)
+    return make_card(
+        made.rows,
+        nodes=nodes,
+        versions={
+            **{name: version for name, version in run.inputs.items() if name != "champion"},
+            WEIGHTS: champion.version,
+            "oos_predictions": champion.oos_predictions,
+        },
+        part=made.part,
+        known_at=run.platform.clock.now().isoformat(),
+        code_version=forecast_code_version(run.config),
+        config=config,
+        config_hash=json_hash(config),
+        threads=threads,
+        calibration=_plain(made.calibration),
+    )
+
+
+def _plain(calibration: Calibration) -> dict[str, object]:
+    return json.loads(canonical_json(asdict(calibration)))
+
+
+def _pin(run: StageRun, champion: Champion, card_id: str) -> None:
+    """Whatever a stored card cites is kept: retired weights too."""
+    platform = run.platform
+    cited = {**run.inputs, WEIGHTS: champion.version, "oos_predictions": champion.oos_predictions}
+    for name, version in cited.items():
+        platform.versions(name).pin(version, by=card_id)
+
+
+STAGES = (
+    Stage(
+        name="forecasts",
+        group="forecasts",
+        compute=_forecasts,
+        report=_forecasts_report,
+        shelf=TableShelf(FORECASTS),
+        code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card"),
+        plugins=lambda config: (f"{ZOO}.{config.models.candidate}",),
+        sections=("calendar", "execution", "graphs", "models", "forecasts", "runtime", "ages"),
+        deps=("universe", "market_bars", "returns", "correlation_graphs", "champion"),
+        checks=lambda _config: (
+            "forecasts_finite",
+            "forecasts_in_interval",
+            "forecasts_in_range",
+            "forecasts_dated",
+            "graph_is_fresh",
+            "symbols_covered",
+        ),
+        follows="correlation_graphs",
+        kinds=frozenset({"jax"}),
+        table=FORECASTS,
+    ),
+)

@@ -1,0 +1,358 @@
+"""One way from a pure function to an asset: versions in, memo, compute, checks, publication, metadata.
+
+A `Stage` says what an asset is; `stage_asset` makes the Dagster asset. Its body always does the same: fix the data
+versions of its inputs, reuse the stored result if this code, configuration and these inputs made it before, else
+compute; check; publish only if no check blocks; say what happened. The last good version stays when anything fails.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Protocol
+
+import dagster as dg
+import polars as pl
+
+from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
+from gnn_assets.bars.status import stage_status, succeeded
+from gnn_assets.core.checks import Check
+from gnn_assets.core.config import Config
+from gnn_assets.core.errors import GnnAssetsError, MissingArtefact
+from gnn_assets.core.hashing import code_version, json_hash
+from gnn_assets.defs.automation import condition_for
+from gnn_assets.defs.resources import Platform
+from gnn_assets.monitoring.ages import age_check
+from gnn_assets.store.schema import Table
+from gnn_assets.store.versions import Lineage
+
+OWNERS = ["team:quant-platform"]
+AGE_CHECK = "age"
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One materialization: the platform and the input versions it is made from.
+
+    Args:
+        platform: the opened platform.
+        asset: name of the asset being made.
+        inputs: upstream asset → data version, fixed at the start.
+        symbols: symbols the stage may work on: those the stage it follows succeeded on.
+        run_id: Dagster's run.
+        log: where progress goes beside the platform's own listener.
+    """
+
+    platform: Platform
+    asset: str
+    inputs: Mapping[str, str]
+    symbols: tuple[str, ...]
+    run_id: str
+    log: Callable[[str], None]
+
+    @property
+    def config(self) -> Config:
+        """The validated configuration."""
+        return self.platform.config
+
+    def read(self, table: Table) -> pl.DataFrame:
+        """An input table, exactly the version fixed at the start."""
+        return self.platform.lake.read(table, version=self.inputs[table.name])
+
+    def progress(self, fraction: float, text: str) -> None:
+        """Says how far this stage is (share from 0 to 1)."""
+        self.platform.progress(self.asset, fraction, text)
+        self.log(f"{fraction:4.0%} {text}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What people see of an artefact.
+
+    Args:
+        data_end: last session the artefact covers; None for one without sessions.
+        checks: outcome of every check the stage declares.
+        metadata: anything Dagster can show; numbers plot over time.
+        failures: symbol → why the stage failed on it; None for a stage that does not work symbol by symbol.
+    """
+
+    data_end: date | None
+    checks: tuple[Check, ...]
+    metadata: Mapping[str, Any]
+    failures: Mapping[str, str] | None = None
+
+
+class Shelf(Protocol):
+    """Where a kind of artefact is kept."""
+
+    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
+        """The version this lineage made before, made current again; None if there is none."""
+        ...
+
+    def load(self, run: StageRun, version: str) -> Any:
+        """The artefact of a version, as `Stage.compute` would return it."""
+        ...
+
+    def publish(self, run: StageRun, artefact: Any, *, lineage: Lineage, data_end: date | None) -> str:
+        """Stores the artefact and makes it current; returns its version."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableShelf:
+    """Keeps an artefact as a whole table of the lake."""
+
+    table: Table
+
+    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
+        """The table this lineage made before."""
+        manifest = run.platform.lake.reuse(self.table, lineage, run_id=run.run_id)
+        return manifest.version if manifest else None
+
+    def load(self, run: StageRun, version: str) -> pl.DataFrame:
+        """The table of a version."""
+        return run.platform.lake.read(self.table, version=version)
+
+    def publish(self, run: StageRun, artefact: pl.DataFrame, *, lineage: Lineage, data_end: date | None) -> str:
+        """Stores the table."""
+        lake = run.platform.lake
+        return lake.publish(self.table, artefact, lineage=lineage, data_end=data_end, run_id=run.run_id).version
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an asset is.
+
+    Args:
+        name: asset, table and check prefix.
+        group: stage of the flow; the folder's name.
+        compute: the work; its docstring describes the asset.
+        report: checks and metadata of an artefact, computed or reused.
+        shelf: where the artefact is kept.
+        code: modules whose code makes the artefact.
+        plugins: modules the configuration chooses, whose code counts as well.
+        sections: sections of the configuration it depends on.
+        deps: upstream assets.
+        checks: names of the checks `report` answers, given the configuration.
+        follows: stage whose successful symbols this one works on; None for all of the universe.
+        kinds: Dagster's badges.
+        table: declared columns, where the artefact is a table.
+        external: asks the outside world, so equal inputs prove nothing and nothing is memoised.
+    """
+
+    name: str
+    group: str
+    compute: Callable[[StageRun], Any]
+    report: Callable[[StageRun, Any], Report]
+    shelf: Shelf
+    code: tuple[str, ...]
+    sections: tuple[str, ...]
+    deps: tuple[str, ...] = ()
+    checks: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
+    follows: str | None = None
+    kinds: frozenset[str] = frozenset({"polars"})
+    plugins: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
+    table: Table | None = None
+    external: bool = False
+
+    def code_version(self, config: Config) -> str:
+        """Hash of the code that makes the artefact under a configuration."""
+        return code_version(*self.code, *self.plugins(config))
+
+
+def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
+    """The Dagster asset of a stage."""
+    limit = config.ages[stage.name]
+    names = (*stage.checks(config), AGE_CHECK)
+
+    @dg.asset(
+        name=stage.name,
+        group_name=stage.group,
+        description=stage.compute.__doc__,
+        deps=list(stage.deps),
+        owners=OWNERS,
+        kinds=set(stage.kinds),
+        code_version=stage.code_version(config),
+        check_specs=[dg.AssetCheckSpec(name, asset=stage.name) for name in names],
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=limit.deadline_hours)),
+        automation_condition=condition_for(stage.name, has_deps=bool(stage.deps), config=config),
+        metadata={"dagster/column_schema": _column_schema(stage.table)} if stage.table else {},
+        # A fault that passes by itself (a lock held, a disk briefly full) is worth two more tries.
+        retry_policy=dg.RetryPolicy(
+            max_retries=config.runtime.retries,
+            delay=config.runtime.retry_delay_seconds,
+            backoff=dg.Backoff.EXPONENTIAL,
+            jitter=dg.Jitter.FULL,
+        ),
+    )
+    def asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
+        try:
+            yield from _materialize(stage, context, platform)
+        except GnnAssetsError as error:
+            platform.ledger.append("events", {"event": "stage_failed", "asset": stage.name, "reason": str(error)})
+            # Asking again cannot mend what this platform itself refused.
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    return asset
+
+
+def current_version(platform: Platform, name: str) -> str:
+    """Data version of what an asset last published.
+
+    Raises:
+        MissingArtefact: if it was never materialized.
+    """
+    publication = platform.versions(name).current()
+    if publication is None:
+        raise MissingArtefact.of(
+            f"asset {name}", expected="a stored version", was="none", do=f"materialize {name} first"
+        )
+    return publication.version
+
+
+def lineage_of(stage: Stage, platform: Platform, inputs: Mapping[str, str]) -> Lineage:
+    """What makes an artefact: its inputs' versions, its code and its part of the configuration."""
+    return Lineage(
+        inputs=dict(inputs),
+        code_version=stage.code_version(platform.config),
+        config_hash=json_hash(platform.config.slice(*stage.sections)),
+    )
+
+
+def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
+    symbols = _symbols(stage, platform)
+    run = StageRun(
+        platform=platform,
+        asset=stage.name,
+        inputs={name: current_version(platform, name) for name in stage.deps},
+        symbols=symbols,
+        run_id=context.run_id,
+        log=context.log.info,
+    )
+    run.progress(0.0, "started")
+    lineage = lineage_of(stage, platform, {**run.inputs, "symbols": json_hash(symbols)})
+    before = platform.versions(stage.name).current()
+    version = None if stage.external else stage.shelf.reuse(run, lineage)
+    artefact = stage.compute(run) if version is None else stage.shelf.load(run, version)
+    report = stage.report(run, artefact)
+    age = age_check(
+        AGE_CHECK,
+        data_end=report.data_end,
+        now=platform.clock.now(),
+        calendar=platform.calendar,
+        limit=platform.config.ages[stage.name],
+    )
+    for check in (*report.checks, age):
+        yield _check_result(check)
+    if report.failures is not None and report.data_end is not None:
+        rows = status_rows(run, follows=stage.follows, failures=report.failures, session=report.data_end)
+        platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id)
+    blocking = [check for check in report.checks if check.blocks]
+    if blocking:
+        raise _refusal(run, blocking)
+    computed = version is None
+    if version is None:
+        version = stage.shelf.publish(run, artefact, lineage=lineage, data_end=report.data_end)
+    # An external stage that found nothing new has not changed what is stored.
+    reused = not computed or (stage.external and before is not None and before.version == version)
+    run.progress(1.0, "reused: same code, configuration and inputs" if reused else "done")
+    yield dg.MaterializeResult(
+        data_version=dg.DataVersion(version),
+        metadata={
+            **report.metadata,
+            "reused": reused,
+            "version": version,
+            "age_hours": float(age.value),
+            "data_end": str(report.data_end) if report.data_end else "none",
+            "clock": platform.label,
+            "inputs": dg.MetadataValue.json(dict(run.inputs)),
+            "config_hash": lineage.config_hash,
+            "dagster/uri": platform.versions(stage.name).folder.as_uri(),
+        },
+    )
+
+
+def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:
+    if stage.follows is None:
+        return ()
+    return succeeded(platform.lake.read(SYMBOL_STATUS), stage.follows)
+
+
+def status_rows(run: StageRun, *, follows: str | None, failures: Mapping[str, str], session: date) -> pl.DataFrame:
+    """The SYMBOL_STATUS rows of a stage that covered the universe up to `session`."""
+    lake = run.platform.lake
+    wanted = lake.read(UNIVERSE)["symbol"].unique().sort().to_list()
+    before = lake.read(SYMBOL_STATUS) if lake.manifest(SYMBOL_STATUS) else SYMBOL_STATUS.empty()
+    skipped = [] if follows is None else [symbol for symbol in wanted if symbol not in run.symbols]
+    return stage_status(
+        run.asset,
+        symbols=wanted,
+        session=session,
+        failures=failures,
+        waiting=dict.fromkeys(skipped, f"{follows} did not succeed"),
+        before=before,
+    )
+
+
+def _refusal(run: StageRun, blocking: Sequence[Check]) -> dg.Failure:
+    reason = " ".join(check.sentence for check in blocking)
+    run.platform.ledger.append("events", {"event": "stage_refused", "asset": run.asset, "reason": reason})
+    return dg.Failure(
+        description=f"{run.asset}: not published, the last good version stays. {reason}", allow_retries=False
+    )
+
+
+def _check_result(check: Check) -> dg.AssetCheckResult:
+    error = check.severity == "error"
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
+        description=check.sentence,
+        metadata={
+            "value": check.value,
+            "threshold": check.threshold,
+            "offenders": dg.MetadataValue.md("\n".join(f"* {row}" for row in check.offenders) or "none"),
+        },
+    )
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=str(dtype),
+                description=table.descriptions.get(name),
+                constraints=dg.TableColumnConstraints(other=["key"]) if name in table.key else None,
+            )
+            for name, dtype in table.columns.items()
+        ]
+    )
+
+
+class LakeIOManager(dg.IOManager):
+    """Lets anybody's own asset take one of ours as an argument: it arrives as a polars frame.
+
+    Our own assets publish through their shelf, with checks before publication, so nothing is written here.
+    """
+
+    def __init__(self, platform: Platform, tables: Mapping[str, Table]) -> None:
+        self._platform = platform
+        self._tables = tables
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Refuses: a value returned by an asset has no declared table to go to."""
+        if obj is not None:
+            raise dg.DagsterInvariantViolationError(
+                f"{context.asset_key.to_user_string()}: expected an asset that names its own IO manager, was one that "
+                "returns a value to the lake; declare a table and a Stage for it."
+            )
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame:
+        """The current table of the upstream asset."""
+        name = context.asset_key.to_user_string()
+        if name not in self._tables:
+            raise MissingArtefact.of(
+                f"asset {name}", expected=f"one of {', '.join(self._tables)}", was=name, do="load it through its store"
+            )
+        return self._platform.lake.read(self._tables[name])

@@ -1,0 +1,247 @@
+"""Assets of the models stage: gnn_weights and oos_predictions."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from gnn_assets.bars.schema import RETURNS, UNIVERSE
+from gnn_assets.bars.universe import symbols_of
+from gnn_assets.core.config import Config
+from gnn_assets.core.hashing import json_hash
+from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.plots import lines, table, training_curves
+from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.models.candidate import (
+    Candidate,
+    candidate_folds,
+    fold_part,
+    predict_out_of_sample,
+    train_candidate,
+    variants,
+)
+from gnn_assets.models.checks import predictions_checks, weights_checks
+from gnn_assets.models.dataset import Dataset, build_dataset
+from gnn_assets.models.runtime import start
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.store.versions import Lineage
+
+WEIGHTS = "gnn_weights"
+
+
+def start_jax(run: StageRun) -> int:
+    """Starts jax with the configured threads; returns their number."""
+    return start(threads=run.config.runtime.threads, cache=run.platform.data / "cache" / "xla")
+
+
+def dataset_of(run: StageRun, *, returns: pl.DataFrame, graph: pl.DataFrame) -> Dataset:
+    """Features, graph and labels of the stage's symbols over every session with a return."""
+    core = symbols_of(run.read(UNIVERSE), "core")
+    return build_dataset(
+        returns,
+        graph,
+        sessions=returns["session"].unique().sort().to_list(),
+        symbols=[symbol for symbol in core if symbol in run.symbols],
+        features=run.config.models.features,
+        execution=run.config.execution,
+        k=run.config.graphs.k,
+    )
+
+
+class WeightsShelf:
+    """Keeps a candidate as safetensors and a manifest."""
+
+    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
+        """The candidate this lineage trained before, if it is whole."""
+        weights = run.platform.weights
+        version = weights.find(lineage.key)
+        if version is not None:
+            weights.publish(version, lineage=lineage, run_id=run.run_id)
+        return version
+
+    def load(self, run: StageRun, version: str) -> Candidate:
+        """What is known of the candidate; its arrays stay on disk until somebody predicts."""
+        return Candidate(parts={}, facts=run.platform.weights.facts(version), seconds={})
+
+    def publish(self, run: StageRun, artefact: Candidate, *, lineage: Lineage, data_end: date | None) -> str:
+        """Stores the candidate and counts the trials it took."""
+        del data_end
+        weights = run.platform.weights
+        version = weights.save(artefact.parts, artefact.facts)
+        weights.publish(version, lineage=lineage, run_id=run.run_id)
+        for model, entry in artefact.facts["models"].items():
+            run.platform.ledger.append(
+                "trials",
+                {
+                    "trial": "training",
+                    "model": model,
+                    "graph": entry["graph"],
+                    "version": version,
+                    "recipe": artefact.facts["config_hash"],
+                    "data_end": artefact.facts["data_end"],
+                    "seconds": sum(
+                        seconds for part, seconds in artefact.seconds.items() if part.startswith(f"{model}/")
+                    ),
+                },
+            )
+        return version
+
+
+def _gnn_weights(run: StageRun) -> Candidate:
+    """A candidate: the graph network trained on every walk-forward fold, and a final refit for serving.
+
+    Beside it, on the same folds: the same network without graph, and the baselines. Early stopping looks at the
+    fold's own validation sessions only; a NaN stops training, keeps the last finite step and fails the candidate.
+    """
+    config = run.config
+    start_jax(run)
+    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    folds = candidate_folds(data, config=config.models, purge=config.execution.purge)
+    trained = train_candidate(
+        data, folds=folds, config=config.models, purge=config.execution.purge, progress=run.progress
+    )
+    facts = {
+        **trained.facts,
+        "data_end": data.sessions[-1].isoformat(),
+        "config_hash": json_hash(config.slice(*RECIPE_SECTIONS)),
+        "inputs": dict(run.inputs),
+    }
+    return Candidate(parts=trained.parts, facts=facts, seconds=trained.seconds)
+
+
+def _gnn_weights_report(run: StageRun, candidate: Candidate) -> Report:
+    name, facts = run.config.models.candidate, candidate.facts
+    parts = facts["parts"]
+    rows = [
+        (part, told["train"][0], told["train"][1], told["training_end"], told["best_epoch"], told["validation_ic"])
+        for part, told in parts.items()
+        if told["curve"]
+    ]
+    names = ["part", "train from", "to", "labels known", "epochs", "validation IC"]
+    chosen = [told["validation_ic"] for part, told in parts.items() if _chosen(part, name, told)]
+    return Report(
+        data_end=date.fromisoformat(facts["data_end"]),
+        checks=weights_checks(facts, candidate=name, n_folds=_fold_count(parts, name)),
+        metadata={
+            "folds": _fold_count(parts, name),
+            "mean_validation_ic": float(sum(chosen) / len(chosen)) if chosen else 0.0,
+            "threads": facts["threads"],
+            **({"training_seconds": float(sum(candidate.seconds.values()))} if candidate.seconds else {}),
+            "parts": table(pl.DataFrame(rows, schema=names, orient="row"), digits=4),
+            "training_curves": training_curves(
+                {
+                    part.removeprefix(f"{name}/"): told["curve"]
+                    for part, told in parts.items()
+                    if part.startswith(f"{name}/")
+                },
+                title=f"Training of {name}, a line a fold",
+            ),
+        },
+    )
+
+
+def _oos_predictions(run: StageRun) -> pl.DataFrame:
+    """Scores of every test session by weights whose training had ended before it, for every model.
+
+    Backtest, gate, calibration and intervals read only this table; nothing downstream scores with weights itself.
+    """
+    platform, config = run.platform, run.config
+    start_jax(run)
+    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    version = run.inputs[WEIGHTS]
+    return predict_out_of_sample(
+        lambda part: platform.weights.load(version, part),
+        data,
+        folds=candidate_folds(data, config=config.models, purge=config.execution.purge),
+        facts=platform.weights.facts(version),
+        config=config.models,
+        version=version,
+    )
+
+
+def _oos_predictions_report(run: StageRun, predictions: pl.DataFrame) -> Report:
+    config = run.config
+    sessions: Sequence[date] = predictions["session"].unique().sort().to_list()
+    models = [variant.model for variant in variants(config.models)]
+    own = predictions.filter(pl.col("model") == config.models.candidate)
+    spread = own.group_by("session").agg(spread=pl.col("score").std()).sort("session")
+    return Report(
+        data_end=sessions[-1],
+        checks=predictions_checks(
+            predictions,
+            sessions=sessions,
+            models=models,
+            n_symbols=predictions["symbol"].n_unique(),
+            min_symbol_share=config.gate.min_symbol_share,
+        ),
+        metadata={
+            "dagster/row_count": predictions.height,
+            "sessions": len(sessions),
+            "first_session": str(sessions[0]),
+            "folds": table(
+                own.group_by("fold")
+                .agg(
+                    first=pl.col("session").min().cast(pl.String),
+                    last=pl.col("session").max().cast(pl.String),
+                    training_end=pl.col("training_end").first().cast(pl.String),
+                )
+                .sort("fold"),
+                digits=0,
+            ),
+            "spread": lines(
+                spread["session"].to_list(),
+                {"deviation of scores": spread["spread"].to_numpy()},
+                title="Cross-sectional spread of the candidate's scores",
+                x_label="session",
+                y_label="score",
+            ),
+        },
+    )
+
+
+def _fold_count(parts: dict[str, dict[str, object]], model: str) -> int:
+    number = 0
+    while fold_part(model, number) in parts:
+        number += 1
+    return number
+
+
+def _chosen(part: str, model: str, told: dict[str, object]) -> bool:
+    return part.startswith(f"{model}/") and told["validation_ic"] is not None
+
+
+def _zoo(config: Config) -> tuple[str, ...]:
+    return tuple(f"{ZOO}.{plugin}" for plugin in sorted({variant.plugin for variant in variants(config.models)}))
+
+
+STAGES = (
+    Stage(
+        name=WEIGHTS,
+        group="models",
+        compute=_gnn_weights,
+        report=_gnn_weights_report,
+        shelf=WeightsShelf(),
+        code=("gnn_assets.models.candidate",),
+        plugins=_zoo,
+        sections=("models", "execution", "graphs", "runtime"),
+        deps=("universe", "returns", "correlation_graphs"),
+        checks=lambda _config: ("loss_finite", "curves_finite", "all_folds_trained", "validation_ic"),
+        follows="correlation_graphs",
+        kinds=frozenset({"jax"}),
+    ),
+    Stage(
+        name="oos_predictions",
+        group="models",
+        compute=_oos_predictions,
+        report=_oos_predictions_report,
+        shelf=TableShelf(OOS_PREDICTIONS),
+        code=("gnn_assets.models.candidate",),
+        plugins=_zoo,
+        sections=("models", "execution", "graphs", "runtime"),
+        deps=("universe", "returns", "correlation_graphs", WEIGHTS),
+        checks=lambda _config: ("training_end_before_session", "scores_finite", "scored_share"),
+        follows="correlation_graphs",
+        table=OOS_PREDICTIONS,
+    ),
+)

@@ -1,0 +1,112 @@
+"""Pictures a person would look at on an asset's page, small enough to live in Dagster's event log."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DPI = 90
+
+
+def heat_map(matrix: np.ndarray, *, labels: Sequence[str], title: str) -> dg.MarkdownMetadataValue:
+    """A correlation matrix as colours, NaN left white.
+
+    Args:
+        matrix: float (N, N) in [-1, 1].
+        labels: the N names.
+    """
+    figure, axes = _figure(width=6.4, height=5.6, title=title)
+    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return _picture(figure, title)
+
+
+def lines(
+    x: Sequence[Any], series: Mapping[str, Sequence[float] | np.ndarray], *, title: str, x_label: str, y_label: str
+) -> dg.MarkdownMetadataValue:
+    """Several series over one axis; the first is drawn thick."""
+    figure, axes = _figure(width=7.2, height=3.4, title=title)
+    for number, (name, values) in enumerate(series.items()):
+        axes.plot(x[: len(values)], values, label=name, linewidth=1.8 if number == 0 else 0.9)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, ncols=2)
+    return _picture(figure, title)
+
+
+def training_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str) -> dg.MarkdownMetadataValue:
+    """Loss and validation IC by epoch, a line a part."""
+    figure, axes = _figure(width=7.2, height=3.4, title=title, columns=2)
+    for panel, figure_name, label in zip(axes, ("loss", "validation_ic"), ("loss", "validation IC"), strict=True):
+        for part, rows in curves.items():
+            values = [row[figure_name] for row in rows]
+            if any(value is not None for value in values):
+                panel.plot([row["epoch"] for row in rows], values, linewidth=0.9, label=part)
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(label)
+        panel.grid(alpha=0.3)
+    axes[0].legend(fontsize=6)
+    return _picture(figure, title)
+
+
+def equity(
+    frame: pl.DataFrame, *, index_return: Mapping[date, float], first: str, title: str
+) -> dg.MarkdownMetadataValue:
+    """Growth of one unit, net of costs, a line a model, beside the index as context.
+
+    Args:
+        frame: PORTFOLIO_RETURNS rows.
+        index_return: session → simple return of the index.
+        first: model drawn thick.
+    """
+    sessions = frame["session"].unique().sort().to_list()
+    models = [first, *(name for name in frame["model"].unique().sort().to_list() if name != first)]
+    series: dict[str, np.ndarray] = {}
+    for model in models:
+        rows = frame.filter(pl.col("model") == model).sort("session")
+        series[model] = np.cumprod(1 + rows["net"].fill_null(0).to_numpy())
+    series["index (no costs, context)"] = np.cumprod([1 + index_return.get(session, 0.0) for session in sessions])
+    return lines(sessions, series, title=title, x_label="session", y_label="growth of 1, net")
+
+
+def table(frame: pl.DataFrame, *, digits: int) -> dg.MarkdownMetadataValue:
+    """A small frame as a Markdown table."""
+    header = "| " + " | ".join(frame.columns) + " |"
+    rule = "|" + "---|" * frame.width
+    rows = ["| " + " | ".join(_cell(value, digits) for value in row) + " |" for row in frame.iter_rows()]
+    return dg.MarkdownMetadataValue("\n".join([header, rule, *rows]))
+
+
+def _cell(value: object, digits: int) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _figure(*, width: float, height: float, title: str, columns: int = 1) -> tuple["Figure", Any]:
+    # The object interface draws without a display and without global state.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    axes: Axes | np.ndarray = figure.subplots(1, columns)
+    return figure, axes
+
+
+def _picture(figure: "Figure", title: str) -> dg.MarkdownMetadataValue:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return dg.MarkdownMetadataValue(f"![{title}](data:image/png;base64,{encoded})")

@@ -1,0 +1,45 @@
+"""What a forecast is made from, by name: shared by the asset that publishes it and the command that verifies it."""
+
+import polars as pl
+
+from gnn_assets.core.config import Config
+from gnn_assets.core.hashing import code_version
+from gnn_assets.defs.resources import Platform
+from gnn_assets.forecasts.publish import Served
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.registry.pointer import Champion
+
+ZOO = "gnn_assets.models.zoo"
+
+# The recipe of a model: equal sections and newer data make a refresh, other sections another candidate.
+RECIPE_SECTIONS = ("universe", "execution", "graphs", "models")
+# What a forecast's bits depend on.
+FORECAST_SECTIONS = ("calendar", "universe", "bars", "execution", "graphs", "models", "forecasts")
+_FORECAST_CODE = (
+    "gnn_assets.forecasts.publish",
+    "gnn_assets.forecasts.card",
+    "gnn_assets.forecasts.verify",
+)
+
+
+def forecast_code_version(config: Config) -> str:
+    """Version of the code between bars and forecast, the candidate's plug-in included."""
+    return code_version(*_FORECAST_CODE, f"{ZOO}.{config.models.candidate}")
+
+
+def served_champion(platform: Platform, champion: Champion) -> Served:
+    """The champion's weights and predictions, opened.
+
+    Raises:
+        CorruptArtefact: if weights or predictions are damaged.
+    """
+    weights = platform.weights
+    predictions = platform.lake.read(OOS_PREDICTIONS, version=champion.oos_predictions)
+    return Served(
+        version=champion.version,
+        model=champion.model,
+        verdict=champion.verdict,
+        facts=weights.facts(champion.version),
+        load_part=lambda part: weights.load(champion.version, part),
+        predictions=predictions.filter(pl.col("model") == champion.model),
+    )

@@ -1,0 +1,339 @@
+"""Assets of the registry stage: champion, which the gate alone moves, and its mirror in MLflow."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
+from gnn_assets.backtests.scores import ALL_FOLDS
+from gnn_assets.backtests.verdict import judge_scores
+from gnn_assets.bars.schema import RETURNS
+from gnn_assets.core.checks import Check
+from gnn_assets.core.hashing import json_hash
+from gnn_assets.defs.io import Report, Stage, StageRun
+from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
+from gnn_assets.defs.plots import table
+from gnn_assets.defs.recipe import RECIPE_SECTIONS
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.models.candidate import predict_sessions, refit_part
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.registry.mirror import mirror
+from gnn_assets.registry.pointer import Champion
+from gnn_assets.registry.promotion import Contender, Evidence, GateReport, judge
+from gnn_assets.store.versions import Lineage
+
+GATE_CHECKS = (
+    "training_succeeded",
+    "scores_finite",
+    "scores_out_of_sample",
+    "symbols_scored",
+    "newest_mean",
+    "newest_spread",
+    "newest_outside",
+    "rmse_over_naive",
+    "rmse_over_champion",
+    "common_sessions",
+    "not_inferior",
+    "superior",
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate said of a candidate.
+
+    Args:
+        report: rule, checks and sentence.
+        candidate: the champion it would become.
+        incumbent: who is served now; None for nobody.
+    """
+
+    report: GateReport
+    candidate: Champion
+    incumbent: Champion | None
+
+    @property
+    def served(self) -> Champion:
+        """Who is served once the judgement has been carried out."""
+        keeps = self.incumbent is not None and not self.report.promotes
+        return self.incumbent if keeps and self.incumbent else self.candidate
+
+
+@dataclass(frozen=True)
+class PointerShelf:
+    """Moves the champion pointer, or leaves it where it is."""
+
+    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
+        """Nothing: the incumbent is part of the evidence, so every judgement is a fresh one."""
+        del run, lineage
+
+    def load(self, run: StageRun, version: str) -> Any:
+        """Not reached: nothing is reused."""
+        raise AssertionError(run.asset, version)
+
+    def publish(self, run: StageRun, artefact: Judgement, *, lineage: Lineage, data_end: date | None) -> str:
+        """Carries the judgement out by compare-and-set; a refusal leaves the pointer alone."""
+        del data_end
+        report, platform = artefact.report, run.platform
+        event = "promoted" if report.promotes else "kept" if report.passed else "refused"
+        if report.promotes:
+            platform.champion.promote(
+                artefact.candidate,
+                expected=artefact.incumbent.version if artefact.incumbent else None,
+                lineage=lineage,
+                run_id=run.run_id,
+            )
+        if event != "kept":
+            platform.ledger.append(
+                "events",
+                {
+                    "event": event,
+                    "asset": run.asset,
+                    "candidate": artefact.candidate.version,
+                    "champion": artefact.incumbent.version if artefact.incumbent else None,
+                    "recipe": artefact.candidate.config_hash,
+                    "rule": report.rule,
+                    "reason": report.reason,
+                },
+            )
+        return artefact.served.version
+
+
+def _champion(run: StageRun) -> Judgement:
+    """Which weights are served. Only the gate moves this pointer; everything else just trains candidates.
+
+    Rules: *bootstrap* (nobody is served: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
+    (another recipe: superior, allowing for all that were tried). A refusal leaves the champion where it is.
+    """
+    platform, config = run.platform, run.config
+    incumbent = platform.champion.current()
+    scores = run.read(BACKTEST_SCORES)
+    version = run.inputs[WEIGHTS]
+    facts = platform.weights.facts(version)
+    name = config.models.candidate
+    candidate = Champion(
+        version=version,
+        model=name,
+        rule="",
+        reason="",
+        verdict=judge_scores(scores, candidate=name, config=config.backtests).word,
+        config_hash=json_hash(config.slice(*RECIPE_SECTIONS)),
+        oos_predictions=run.inputs["oos_predictions"],
+        portfolio_returns=run.inputs["portfolio_returns"],
+        backtest_scores=run.inputs["backtest_scores"],
+        data_end=facts["data_end"],
+    )
+    start_jax(run)
+    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    newest = predict_sessions(
+        lambda part: platform.weights.load(version, part),
+        data,
+        model=name,
+        part=refit_part(name),
+        sessions=range(len(data.sessions) - 1, len(data.sessions)),
+        config=config.models,
+    )
+    report = judge(
+        Evidence(
+            candidate=_contender(run, candidate, failure=_training_failure(facts, name)),
+            champion=_contender(run, incumbent, failure="") if incumbent else None,
+            symbols=data.symbols,
+            newest_scores_N=newest[0],
+            candidates_judged=_judged_against(run, incumbent, candidate),
+        ),
+        config=config,
+    )
+    promoted = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
+    return Judgement(report=report, candidate=promoted, incumbent=incumbent)
+
+
+def _champion_report(run: StageRun, judgement: Judgement) -> Report:
+    report, served = judgement.report, judgement.served
+    found = {check.name: check for check in report.checks}
+    # With a champion in place a refusal is the gate at work, not a fault: what is downstream goes on with it.
+    soften = judgement.incumbent is not None
+    checks = tuple(
+        dataclasses.replace(found[name], severity="warn" if soften else "error")
+        if name in found
+        else Check(name, passed=True, value="not asked", threshold="", description=f"Not part of rule {report.rule}.")
+        for name in GATE_CHECKS
+    )
+    rows = [(check.name, check.passed, str(check.value), str(check.threshold)) for check in report.checks]
+    return Report(
+        data_end=date.fromisoformat(served.data_end),
+        checks=checks,
+        metadata={
+            "champion": served.version,
+            "verdict": served.verdict,
+            "rule": report.rule,
+            "decision": "promoted" if report.promotes else "kept",
+            "reason": report.reason,
+            "candidate": judgement.candidate.version,
+            "gate": table(pl.DataFrame(rows, schema=["check", "passed", "value", "limit"], orient="row"), digits=4),
+            "history": table(_history(run), digits=0),
+        },
+    )
+
+
+def _mlflow_mirror(run: StageRun) -> str:
+    """The champion's story in MLflow, for people. Nothing reads it; if it fails, that is a warning and no more."""
+    platform, config = run.platform, run.config
+    champion = platform.champion.current()
+    assert champion is not None
+    facts = platform.weights.facts(champion.version)
+    scores = platform.lake.read(BACKTEST_SCORES, version=champion.backtest_scores)
+    overall = scores.filter(
+        pl.col("fold") == ALL_FOLDS, pl.col("model") == champion.model, pl.col("value").is_not_null()
+    )
+    return mirror(
+        champion,
+        folder=platform.data / "mlflow",
+        parameters=_flat(config.slice(*RECIPE_SECTIONS)),
+        metrics=dict(overall.select("metric", "value").iter_rows()),
+        curves={part: entry["curve"] for part, entry in facts["parts"].items() if entry["curve"]},
+    )
+
+
+@dataclass(frozen=True)
+class MirrorShelf:
+    """Remembers which champion has been mirrored."""
+
+    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
+        """The champion, if it has been mirrored."""
+        current = run.platform.mirrored.current()
+        done = current is not None and current.lineage is not None and current.lineage.key == lineage.key
+        return current.version if current and done else None
+
+    def load(self, run: StageRun, version: str) -> str:
+        """The MLflow run of a mirrored champion."""
+        current = run.platform.mirrored.current()
+        return str(current.note["mlflow_run"]) if current and current.version == version else ""
+
+    def publish(self, run: StageRun, artefact: str, *, lineage: Lineage, data_end: date | None) -> str:
+        """Notes that the champion is mirrored, unless it could not be."""
+        del data_end
+        version = run.inputs["champion"]
+        if artefact:
+            run.platform.mirrored.publish(version, lineage=lineage, run_id=run.run_id, note={"mlflow_run": artefact})
+        return version
+
+
+def _mirror_or_nothing(run: StageRun) -> str:
+    try:
+        return _mlflow_mirror(run)
+    except Exception as error:  # noqa: BLE001 - whatever MLflow raises, serving goes on
+        run.log(f"MLflow could not be written: {error}")
+        run.platform.ledger.append("events", {"event": "mirror_failed", "asset": run.asset, "reason": str(error)})
+        return ""
+
+
+_mirror_or_nothing.__doc__ = _mlflow_mirror.__doc__
+
+
+def _mirror_report(run: StageRun, mlflow_run: str) -> Report:
+    champion = run.platform.champion.current()
+    assert champion is not None
+    mirrored = Check(
+        "mirrored",
+        passed=bool(mlflow_run),
+        value=mlflow_run or "not written",
+        threshold="an MLflow run",
+        description="Whether MLflow shows the champion; forecasts do not depend on it.",
+        severity="warn",
+    )
+    return Report(
+        data_end=date.fromisoformat(champion.data_end),
+        checks=(mirrored,),
+        metadata={"mlflow_run": mlflow_run, "mlflow_store": str(run.platform.data / "mlflow")},
+    )
+
+
+def _contender(run: StageRun, champion: Champion, *, failure: str) -> Contender:
+    lake = run.platform.lake
+    own = pl.col("model") == champion.model
+    predictions = lake.read(OOS_PREDICTIONS, version=champion.oos_predictions)
+    portfolio = lake.read(PORTFOLIO_RETURNS, version=champion.portfolio_returns)
+    return Contender(
+        version=champion.version,
+        config_hash=champion.config_hash,
+        predictions=predictions.filter(own),
+        portfolio=portfolio.filter(own),
+        failure=failure,
+    )
+
+
+def _training_failure(facts: Mapping[str, Any], model: str) -> str:
+    """Why training of the model failed, part by part; empty when it did not."""
+    parts = facts["parts"].items()
+    return "; ".join(
+        f"{part}: {told['failure']}" for part, told in parts if part.startswith(f"{model}/") and told["failure"]
+    )
+
+
+def _judged_against(run: StageRun, incumbent: Champion | None, candidate: Champion) -> int:
+    """Candidates of other recipes judged against this champion, the present one included."""
+    if incumbent is None:
+        return 1
+    refused = {
+        event["candidate"]
+        for event in run.platform.ledger.read("events")
+        if event["event"] == "refused" and event["champion"] == incumbent.version and event["rule"] == "replace"
+    }
+    return len(refused | {candidate.version})
+
+
+def _history(run: StageRun) -> pl.DataFrame:
+    rows = [
+        (str(made.published_at), made.version[:12], str(made.note["rule"]), str(made.note["verdict"]))
+        for made in reversed(run.platform.champion.versions.history())
+    ]
+    return pl.DataFrame(rows, schema=["since", "version", "rule", "verdict"], orient="row")
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+STAGES = (
+    Stage(
+        name="champion",
+        group="registry",
+        compute=_champion,
+        report=_champion_report,
+        shelf=PointerShelf(),
+        code=("gnn_assets.registry.promotion", "gnn_assets.backtests.verdict"),
+        sections=("gate", "backtests", "forecasts", "execution"),
+        deps=(
+            "universe",
+            "returns",
+            "correlation_graphs",
+            WEIGHTS,
+            "oos_predictions",
+            "portfolio_returns",
+            "backtest_scores",
+        ),
+        checks=lambda _config: GATE_CHECKS,
+        follows="correlation_graphs",
+        kinds=frozenset({"jax"}),
+        external=True,
+    ),
+    Stage(
+        name="mlflow_mirror",
+        group="registry",
+        compute=_mirror_or_nothing,
+        report=_mirror_report,
+        shelf=MirrorShelf(),
+        code=("gnn_assets.registry.mirror",),
+        sections=(),
+        deps=("champion",),
+        checks=lambda _config: ("mirrored",),
+        kinds=frozenset({"mlflow"}),
+    ),
+)

@@ -1,0 +1,146 @@
+"""The platform's parts, opened once: settings, configuration, clock, calendar and stores.
+
+No Dagster in here, so that a notebook or the command line opens the same platform without it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from gnn_assets.core.clock import Clock, LiveClock, SnapshotClock
+from gnn_assets.core.config import Config
+from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.core.settings import Settings, load_config, read_settings
+from gnn_assets.registry.pointer import ChampionPointer
+from gnn_assets.store.cards import Cards
+from gnn_assets.store.lake import Lake
+from gnn_assets.store.ledger import Ledger
+from gnn_assets.store.versions import Versions
+from gnn_assets.store.weights import WeightsStore
+
+# Told how far a stage is: asset, share done (0 to 1), what it is doing.
+Progress = Callable[[str, float, str], None]
+
+
+def no_progress(_asset: str, _fraction: float, _text: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass
+class Platform:
+    """Everything an asset body, a command or a notebook needs, and nothing it does not.
+
+    Args:
+        settings: what the environment says.
+        config: the validated configuration.
+        progress: who is told how far a stage is.
+    """
+
+    settings: Settings
+    config: Config
+    progress: Progress = field(default=no_progress)
+
+    @classmethod
+    def from_environment(cls) -> "Platform":
+        """The platform the environment asks for.
+
+        Raises:
+            ConfigError: if a variable or a setting is wrong.
+        """
+        settings = read_settings()
+        return cls(settings=settings, config=load_config(settings))
+
+    @property
+    def data(self) -> Path:
+        """Folder of everything this platform has stored."""
+        return self.settings.data
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The machine's clock, or one that stands still where the snapshot ends."""
+        session = self.config.clock.session
+        if session is None:
+            return LiveClock()
+        calendar = self._calendar(until=session)
+        return SnapshotClock(calendar.available_at(session))
+
+    @cached_property
+    def calendar(self) -> SessionCalendar:
+        """The exchange's sessions, to a year beyond the clock's present."""
+        return self._calendar(until=self.clock.now().date())
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Tables."""
+        return Lake(self.data / "lake", clock=self.clock, lock_timeout_seconds=self.config.runtime.lock_timeout_seconds)
+
+    @cached_property
+    def weights(self) -> WeightsStore:
+        """Trained weights."""
+        return WeightsStore(
+            self.data / "lake" / "gnn_weights",
+            clock=self.clock,
+            lock_timeout_seconds=self.config.runtime.lock_timeout_seconds,
+        )
+
+    @cached_property
+    def champion(self) -> ChampionPointer:
+        """Which weights are served."""
+        return ChampionPointer.open(
+            self.data / "lake" / "champion",
+            clock=self.clock,
+            lock_timeout_seconds=self.config.runtime.lock_timeout_seconds,
+        )
+
+    @cached_property
+    def mirrored(self) -> Versions:
+        """Which champion MLflow shows."""
+        return Versions(
+            self.data / "mlflow" / "mirrored",
+            clock=self.clock,
+            lock_timeout_seconds=self.config.runtime.lock_timeout_seconds,
+        )
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Trials, events and decisions."""
+        return Ledger(
+            self.data / "ledger", clock=self.clock, lock_timeout_seconds=self.config.runtime.lock_timeout_seconds
+        )
+
+    @cached_property
+    def cards(self) -> Cards:
+        """The forecasts' cards."""
+        return Cards(self.data / "lake" / "cards")
+
+    def versions(self, asset: str) -> Versions:
+        """The publications of an asset, whatever kind of artefact it keeps."""
+        if asset == "gnn_weights":
+            return self.weights.versions
+        if asset == "champion":
+            return self.champion.versions
+        if asset == "mlflow_mirror":
+            return self.mirrored
+        return self.lake.versions(asset)
+
+    @property
+    def last_session(self) -> date:
+        """The newest session whose bar is available."""
+        return self.calendar.last_complete(self.clock.now())
+
+    @property
+    def label(self) -> str:
+        """What the clock is, for people."""
+        session = self.config.clock.session
+        return "live" if session is None else f"static snapshot to {session}"
+
+    def _calendar(self, *, until: date) -> SessionCalendar:
+        calendar = self.config.calendar
+        return SessionCalendar.build(
+            calendar.exchange,
+            first=calendar.first_session,
+            until=until,
+            grace=timedelta(minutes=calendar.grace_minutes),
+        )

@@ -1,0 +1,25 @@
+"""Every table of the lake by name."""
+
+from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
+from gnn_assets.bars.schema import MARKET_BARS, QUARANTINE, RETURNS, SYMBOL_STATUS, UNIVERSE
+from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.store.schema import Table
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        UNIVERSE,
+        MARKET_BARS,
+        QUARANTINE,
+        SYMBOL_STATUS,
+        RETURNS,
+        CORRELATION_GRAPHS,
+        GRAPH_STATISTICS,
+        OOS_PREDICTIONS,
+        PORTFOLIO_RETURNS,
+        BACKTEST_SCORES,
+        FORECASTS,
+    )
+}

@@ -1,0 +1,78 @@
+"""One session's forecasts: scores, calibrated, ranked and dated."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from gnn_assets.core.config import ExecutionConfig
+from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.forecasts.calibrate import Calibration
+from gnn_assets.forecasts.schema import FORECASTS
+
+
+def forecast_frame(
+    scores_N: np.ndarray,
+    calibration: Calibration,
+    *,
+    session: date,
+    symbols: Sequence[str],
+    calendar: SessionCalendar,
+    execution: ExecutionConfig,
+    champion: str,
+    graph_session: date,
+    source: str,
+    served_by: str,
+    status: str,
+    verdict: str,
+) -> pl.DataFrame:
+    """Forecasts for every symbol that has a finite score; the others are absent, never invented.
+
+    Args:
+        scores_N: float (N,), unitless, NaN where the symbol cannot be scored.
+        calibration: made at `session`'s close or before.
+        session: last close the scores used.
+        symbols: the N names; equal scores are ranked in their order.
+        calendar: the exchange's sessions, reaching past the target.
+        execution: fill lag and horizon of the target.
+        champion: `gnn_weights` version that scored.
+        graph_session: session of the graph it scored on.
+        source: where the bars came from.
+        served_by: part of the weights that scored.
+        status: ok, stale, degraded or missing.
+        verdict: word on the champion.
+
+    Returns:
+        `forecasts` rows, ``card_id`` still empty.
+
+    Known at: the close of `session`.
+    """
+    scored = np.flatnonzero(np.isfinite(scores_N))
+    expected_N = calibration.expected_returns(np.asarray(scores_N))
+    rank_N = np.zeros(len(scores_N), dtype=np.int32)
+    rank_N[scored[np.argsort(-scores_N[scored], kind="stable")]] = np.arange(1, scored.size + 1)
+    return FORECASTS.conform(
+        pl.DataFrame(
+            {
+                "session": session,
+                "symbol": pl.Series([symbols[place] for place in scored], dtype=pl.String),
+                "horizon": execution.horizon,
+                "score": scores_N[scored],
+                "expected_return": expected_N[scored],
+                "lower": expected_N[scored] + calibration.lower_quantile,
+                "upper": expected_N[scored] + calibration.upper_quantile,
+                "rank": rank_N[scored],
+                "target_start": calendar.offset(session, execution.fill_lag),
+                "target_end": calendar.offset(session, execution.purge),
+                "champion": champion,
+                "graph_session": graph_session,
+                "source": source,
+                "served_by": served_by,
+                "status": status,
+                "verdict": verdict,
+                "card_id": "",
+            },
+            schema_overrides=dict(FORECASTS.columns),
+        )
+    )

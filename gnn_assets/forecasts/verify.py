@@ -1,0 +1,125 @@
+"""Recomputing a published forecast from its card, from nothing later than its session.
+
+Bars are cut off at the session and at the moment the card was made; returns, graph, features, score, calibration and
+interval are then made again by the code that made them, and compared bit for bit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gnn_assets.bars.returns import log_returns
+from gnn_assets.bars.revisions import latest
+from gnn_assets.core.config import Config
+from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.forecasts.card import libraries, rows_hash
+from gnn_assets.forecasts.publish import Served, forecast_session
+from gnn_assets.graphs.correlation import correlation_neighbours
+from gnn_assets.graphs.neighbours import graph_frame
+from gnn_assets.models.dataset import build_dataset
+from gnn_assets.store.panel import to_panel
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What recomputing said.
+
+    Args:
+        session: the session verified.
+        matches: whether every bit agreed.
+        differences: what differs, a phrase each; empty when it matches.
+        sentence: the outcome for people.
+    """
+
+    session: date
+    matches: bool
+    differences: tuple[str, ...]
+    sentence: str
+
+
+def recompute(
+    card: Mapping[str, Any], *, bars: pl.DataFrame, served: Served, calendar: SessionCalendar, config: Config
+) -> pl.DataFrame:
+    """The session's forecasts again, from bars no later than the session.
+
+    Args:
+        card: the card of the forecasts.
+        bars: MARKET_BARS rows of the version the card names; later rows and revisions are cut off here.
+        served: the weights and predictions the card names.
+        calendar: the exchange's sessions.
+        config: the configuration the card names.
+
+    Returns:
+        FORECASTS rows, ``card_id`` empty.
+    """
+    session = date.fromisoformat(card["session"])
+    known = bars.filter(pl.col("session") <= session, pl.col("source") == card["source"])
+    newest = latest(known, known_at=datetime.fromisoformat(card["known_at"]))
+    symbols = card["nodes"]
+    returns = log_returns(
+        newest,
+        sessions=calendar.between(config.bars.from_session, session),
+        symbols=sorted({*symbols, *newest["symbol"].unique()}),
+        fill=config.execution.fill,
+    )
+    sessions = returns["session"].unique().sort().to_list()
+    graphs = config.graphs
+    neighbours = correlation_neighbours(
+        to_panel(returns, "close_return", sessions=sessions, symbols=symbols),
+        window=graphs.window,
+        k=graphs.k,
+        min_abs_corr=graphs.min_abs_corr,
+        min_overlap=graphs.min_overlap,
+        sessions=np.array([len(sessions) - 1]),
+    )
+    data = build_dataset(
+        returns,
+        graph_frame(neighbours, sessions, symbols),
+        sessions=sessions,
+        symbols=symbols,
+        features=config.models.features,
+        execution=config.execution,
+        k=graphs.k,
+    )
+    return forecast_session(
+        session,
+        served=served,
+        data=data,
+        fill_returns_TxN=to_panel(returns, "fill_return", sessions=sessions, symbols=symbols),
+        calendar=calendar,
+        config=config,
+        status=card["status"],
+    ).rows
+
+
+def compare(
+    card: Mapping[str, Any], again: pl.DataFrame, *, published: pl.DataFrame, code_version: str, threads: int
+) -> Verification:
+    """Holds recomputed and published rows against the card.
+
+    Args:
+        card: the card of the published forecasts.
+        again: what `recompute` returned.
+        published: the session's stored rows, ``card_id`` emptied.
+        code_version: version of the code that recomputed.
+        threads: compute threads it ran with.
+    """
+    session = date.fromisoformat(card["session"])
+    here = {"code_version": code_version, "threads": threads, **libraries()}
+    there = {"code_version": card["code_version"], "threads": card["threads"], **card["libraries"]}
+    differences = tuple(
+        f"{name} was {there.get(name)}, is {here[name]}" for name in here if here[name] != there.get(name)
+    )
+    cause = f" ({'; '.join(differences)})" if differences else ""
+    matches = rows_hash(again) == rows_hash(published) == card["rows_hash"]
+    if matches:
+        sentence = f"{session}: {again.height} forecasts recomputed from their card, every bit equal{cause}"
+    elif rows_hash(published) != card["rows_hash"]:
+        sentence = f"{session}: the stored forecasts are not those their card was made for"
+    else:
+        sentence = f"{session}: recomputed forecasts differ from those published{cause or ' with nothing else changed'}"
+    return Verification(session=session, matches=matches, differences=differences, sentence=sentence)

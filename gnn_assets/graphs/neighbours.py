@@ -1,0 +1,69 @@
+"""Between neighbour arrays, as kernels and networks use them, and the long table that is stored."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from gnn_assets.graphs.correlation import Neighbours
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+
+
+def graph_frame(neighbours: Neighbours, sessions: Sequence[date], symbols: Sequence[str]) -> pl.DataFrame:
+    """The stored table of a kernel's result; absent neighbours have no row.
+
+    Args:
+        neighbours: result over the axes below.
+        sessions: the row axis (T) that `neighbours.sessions_S` points into.
+        symbols: the column axis (N).
+
+    Returns:
+        A frame of `CORRELATION_GRAPHS`.
+    """
+    at, src, rank = np.nonzero(neighbours.dst_SxNxk >= 0)
+    names = pl.Series(symbols, dtype=pl.String)
+    return CORRELATION_GRAPHS.conform(
+        pl.DataFrame(
+            {
+                "session": pl.Series(sessions, dtype=pl.Date).gather(neighbours.sessions_S[at]),
+                "src": names.gather(src),
+                "rank": rank.astype(np.int16),
+                "dst": names.gather(neighbours.dst_SxNxk[at, src, rank]),
+                "corr": neighbours.corr_SxNxk[at, src, rank],
+                "overlap": neighbours.overlap_SxNxk[at, src, rank],
+            }
+        )
+    )
+
+
+def graph_arrays(
+    frame: pl.DataFrame, *, sessions: Sequence[date], symbols: Sequence[str], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed-degree arrays of a stored graph.
+
+    Args:
+        frame: a frame of `CORRELATION_GRAPHS`; rows of other sessions or symbols, or of rank `k` and beyond, are
+            left out.
+        sessions: the row axis (T).
+        symbols: the node axis (N).
+        k: neighbours a node.
+
+    Returns:
+        int32 (T, N, k) position of each neighbour, -1 where absent; float32 (T, N, k) correlation, 0 where absent.
+    """
+    shape = (len(sessions), len(symbols), k)
+    dst = np.full(shape, -1, dtype=np.int32)
+    corr = np.zeros(shape, dtype=np.float32)
+    rows = pl.DataFrame({"session": pl.Series(sessions, dtype=pl.Date)}).with_row_index("row")
+    nodes = pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String)}).with_row_index("node")
+    edges = (
+        frame.filter(pl.col("rank") < k)
+        .join(rows, on="session")
+        .join(nodes.rename({"symbol": "src", "node": "from"}), on="src")
+        .join(nodes.rename({"symbol": "dst", "node": "to"}), on="dst")
+    )
+    place = tuple(edges[name].to_numpy() for name in ("row", "from", "rank"))
+    dst[place] = edges["to"].to_numpy()
+    corr[place] = edges["corr"].to_numpy()
+    return dst, corr

@@ -1,0 +1,148 @@
+"""A neural network as pure functions of named arrays: made, applied to one session, and predicted with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from gnn_assets.core.config import ModelsConfig, NetworkConfig
+from gnn_assets.models.dataset import Dataset
+from gnn_assets.models.fitted import Shapes, require_shapes
+
+# Makes a module from its number of input features, its size and its keys. The module is called with one session:
+# features_NxF, mask_N, neighbours_NxK, corr_NxK, and a key while it is trained; it gives scores_N.
+Build = Callable[[int, NetworkConfig, nnx.Rngs], nnx.Module]
+Params = Mapping[str, jax.Array]
+
+# Added to a spread: all scores of a session may be equal.
+_EPSILON = 1e-12
+
+
+class Inputs(NamedTuple):
+    """What a network sees, over S sessions."""
+
+    features_SxNxF: jax.Array
+    mask_SxN: jax.Array
+    neighbours_SxNxK: jax.Array
+    corr_SxNxK: jax.Array
+
+    @classmethod
+    def of(cls, data: Dataset, rows: range) -> "Inputs":
+        """The inputs of some rows of a dataset."""
+        part = slice(rows.start, rows.stop)
+        return cls(
+            jnp.asarray(data.features_TxNxF[part]),
+            jnp.asarray(data.mask_TxN[part]),
+            jnp.asarray(data.neighbours_TxNxK[part]),
+            jnp.asarray(data.corr_TxNxK[part]),
+        )
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's architecture: all that decides its arrays' names and shapes. Equal architectures share programs.
+
+    Args:
+        build: makes the module.
+        n_features: length of the feature axis.
+        size: width, heads, layers, dropout.
+    """
+
+    build: Build
+    n_features: int
+    size: NetworkConfig
+
+    def initialise(self, key: jax.Array) -> dict[str, jax.Array]:
+        """Fresh parameters, a flat mapping from the path in the module to the array."""
+        module = self.build(self.n_features, self.size, nnx.Rngs(key))
+        return {_name(path): variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(module, nnx.Param))}
+
+    def scores(self, params: Params, session: Inputs, key: jax.Array | None = None) -> jax.Array:
+        """Scores of one session, float32 (N,); with `key` as in training, without as in use."""
+        definition, paths = _structure(self)
+        module = nnx.merge(definition, nnx.from_flat_state({path: params[_name(path)] for path in paths}))
+        return module(*session, key)
+
+    def shapes(self, ensemble: int) -> Shapes:
+        """Name → (shape, dtype) of an ensemble's arrays."""
+        one = jax.eval_shape(self.initialise, jax.random.key(0))
+        return {name: ((ensemble, *array.shape), str(array.dtype)) for name, array in one.items()}
+
+
+@cache
+def _structure(network: Network) -> tuple[nnx.GraphDef, tuple[tuple, ...]]:
+    module = nnx.eval_shape(lambda: network.build(network.n_features, network.size, nnx.Rngs(0)))
+    definition, state = nnx.split(module)
+    return definition, tuple(path for path, _ in nnx.to_flat_state(state))
+
+
+def _name(path: tuple) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def ensemble_scores(network: Network, params_E: Params, session: Inputs) -> jax.Array:
+    """Mean over an ensemble of its members' scores of one session, each standardised over the masked-in symbols.
+
+    Args:
+        params_E: each array with the ensemble (E) as first axis.
+
+    Returns:
+        float32 (N,); 0 where masked out.
+    """
+    scores_ExN = jax.vmap(network.scores, in_axes=(0, None))(params_E, session)
+    mask_N = session.mask_SxN
+    count = jnp.maximum(mask_N.sum(), 1)
+    inside = jnp.where(mask_N, scores_ExN, 0.0)
+    centred = jnp.where(mask_N, inside - inside.sum(axis=1, keepdims=True) / count, 0.0)
+    spread = jnp.sqrt(jnp.square(centred).sum(axis=1, keepdims=True) / count)
+    return (centred / (spread + _EPSILON)).mean(axis=0)
+
+
+def predict_network(
+    build: Build, arrays: Mapping[str, np.ndarray], data: Dataset, *, sessions: range, config: ModelsConfig
+) -> np.ndarray:
+    """Scores of a trained ensemble.
+
+    Sessions go one by one through a compiled loop over blocks of one fixed length: a session's bits do not depend on
+    which others are asked for with it.
+
+    Args:
+        build: makes the module.
+        arrays: as `Fitted.arrays`.
+        data: features and graph.
+        sessions: rows of `data` to score.
+        config: network size and ensemble the arrays were trained with.
+
+    Returns:
+        float32 (S, N); NaN where masked out.
+
+    Known at:
+        Each row at its session's close.
+
+    Raises:
+        WeightsMismatch: if the arrays are not those of this network.
+    """
+    network = Network(build, len(data.feature_names), config.network)
+    require_shapes(arrays, network.shapes(config.training.ensemble))
+    params_E = {name: jnp.asarray(array) for name, array in arrays.items()}
+    length = config.training.sessions_per_step
+    scores_SxN = np.empty((len(sessions), len(data.symbols)), dtype=np.float32)
+    for start in range(0, len(sessions), length):
+        rows = sessions[start : start + length]
+        block = jax.tree.map(partial(_padded, length=length), Inputs.of(data, rows))
+        scores_SxN[start : start + len(rows)] = np.asarray(_score_block(network, params_E, block))[: len(rows)]
+    return np.where(data.mask_TxN[sessions.start : sessions.stop], scores_SxN, np.float32(np.nan))
+
+
+def _padded(array: jax.Array, length: int) -> jax.Array:
+    return jnp.pad(array, [(0, length - len(array)), *[(0, 0)] * (array.ndim - 1)])
+
+
+@partial(jax.jit, static_argnames="network")
+def _score_block(network: Network, params_E: Params, block: Inputs) -> jax.Array:
+    return jax.lax.map(lambda session: ensemble_scores(network, params_E, session), block)

@@ -1,0 +1,300 @@
+"""The lake: tables as immutable, content-hashed Parquet files behind a manifest and a pointer.
+
+    data/lake/<table>/
+      files/2020-03-1f2e3d4c5b6a7988.parquet   rows of one month (`all-...` where a table is not monthly)
+      manifests/<version>.json                 what a version is: its files with their hashes, rows, columns
+      publications/ current memo/ pins/        when and why: see `versions`
+      quarantine/                              damaged files, moved out of the way
+
+A version is the hash of what the table says, provenance left out: equal content is the equal version, and a second
+write of it keeps the first files. No write touches a file that a reader may hold; a manifest only changes to replace
+a file that was lost or damaged by one that says the same.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from gnn_assets.core.clock import Clock
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
+from gnn_assets.core.hashing import content_hash
+from gnn_assets.store.files import failpoint, read_verified, sync_folder, write_all
+from gnn_assets.store.layout import by_month, checked, decoded, encoded
+from gnn_assets.store.manifests import (
+    Manifest,
+    StoredFile,
+    as_published,
+    column_differences,
+    data_version,
+    read_manifest,
+    refuse_newer,
+    refuse_other_columns,
+    write_manifest,
+)
+from gnn_assets.store.schema import Table
+from gnn_assets.store.versions import Lineage, Publication, Versions, Writer
+
+
+class Lake:
+    """All tables below one folder.
+
+    Args:
+        root: folder of the lake.
+        clock: tells the moment of a publication.
+        lock_timeout_seconds: longest wait for another writer of the same table.
+    """
+
+    def __init__(self, root: Path, *, clock: Clock, lock_timeout_seconds: float) -> None:
+        self.root = root
+        self._clock = clock
+        self._lock_timeout_seconds = lock_timeout_seconds
+
+    def versions(self, table_name: str) -> Versions:
+        """The publications of one table."""
+        return Versions(
+            self.root / table_name,
+            clock=self._clock,
+            lock_timeout_seconds=self._lock_timeout_seconds,
+            complete=lambda version: self._is_whole(table_name, version),
+        )
+
+    def publish(
+        self, table: Table, frame: pl.DataFrame, *, lineage: Lineage | None, data_end: date | None, run_id: str = ""
+    ) -> Manifest:
+        """Makes `frame` the table's content.
+
+        Args:
+            table: its contract.
+            frame: exactly the declared columns; keys unique and without nulls.
+            lineage: what it was made from.
+            data_end: last session the data cover.
+            run_id: run that publishes it.
+
+        Raises:
+            SchemaMismatch: if the columns differ, NewerSchema if a newer release wrote the current version.
+            DataError: if two rows have the same key or a key is null.
+            LockTimeout, DiskFull: the previous version stays current.
+        """
+        rows = checked(table, frame)
+        with self.versions(table.name).writing() as writer:
+            return self._write(table, by_month(table, rows), writer, lineage=lineage, data_end=data_end, run_id=run_id)
+
+    def append(
+        self, table: Table, rows: pl.DataFrame, *, lineage: Lineage | None, data_end: date | None, run_id: str = ""
+    ) -> Manifest:
+        """Adds rows; only the months they touch are rewritten. Without rows or a new `data_end` nothing is.
+
+        Raises:
+            DataError: if a key is already stored.
+            CorruptArtefact: if a stored file is damaged; `publish` with the whole content heals it.
+            SchemaMismatch, LockTimeout, DiskFull: as for `publish`.
+        """
+        added = by_month(table, checked(table, rows))
+        with self.versions(table.name).writing() as writer:
+            stored = self._described(table, writer.current) if writer.current else None
+            if stored is not None and not added and stored.data_end == data_end:
+                return stored
+            kept = {file.month: file for file in stored.files} if stored else {}
+            touched = {}
+            for month, new in added.items():
+                old = [self._frame(table, kept.pop(month))] if month in kept else []
+                touched[month] = checked(table, pl.concat([*old, new]))
+            for file in kept.values():
+                self._bytes(table.name, file)
+            return self._write(table, touched, writer, kept=kept, lineage=lineage, data_end=data_end, run_id=run_id)
+
+    def upsert(self, table: Table, rows: pl.DataFrame, *, run_id: str = "") -> Manifest:
+        """Adds rows, replacing those with an equal key.
+
+        Raises:
+            CorruptArtefact, SchemaMismatch, DataError, LockTimeout, DiskFull: as for `append`.
+        """
+        new = checked(table, rows)
+        with self.versions(table.name).writing() as writer:
+            stored = self._described(table, writer.current) if writer.current else None
+            old = self._load(table, stored) if stored else table.empty()
+            merged = checked(table, pl.concat([old.join(new, on=table.key, how="anti"), new]))
+            return self._write(table, by_month(table, merged), writer, lineage=None, data_end=None, run_id=run_id)
+
+    def reuse(self, table: Table, lineage: Lineage, *, run_id: str = "") -> Manifest | None:
+        """The version made earlier from the same inputs, code and configuration, made current again.
+
+        Returns:
+            Its manifest; None if there is none, or if it is damaged or of other columns and must be made again.
+        """
+        versions = self.versions(table.name)
+        remembered = versions.recall(lineage.key)
+        if remembered is None:
+            return None
+        version, note = remembered
+        manifest = self._read_manifest(table.name, version)
+        if column_differences(table, manifest):
+            return None
+        publication = versions.publish(version, lineage=lineage, run_id=run_id, note=note)
+        return as_published(manifest, publication)
+
+    def read(self, table: Table, *, version: str | None = None, as_of: datetime | None = None) -> pl.DataFrame:
+        """The table's rows, sorted by key: current, of a version, or as they were published at a moment.
+
+        Args:
+            table: its contract.
+            version: a published version.
+            as_of: aware UTC moment; the newest publication made by then is read.
+
+        Raises:
+            MissingArtefact: if nothing of the kind was published.
+            CorruptArtefact: if a file's bytes are not those published; it is moved to quarantine.
+            SchemaMismatch: if stored columns are not those declared, NewerSchema if a newer release wrote them.
+        """
+        if version is not None and as_of is not None:
+            raise ValueError("read: expected a version or a moment, was both.")
+        if as_of is not None:
+            publication = self.versions(table.name).as_of(as_of)
+        else:
+            publication = self._publication(table.name, version)
+        if publication is None:
+            which = f" by {as_of}" if as_of else f" of version {version}" if version else ""
+            raise MissingArtefact.of(
+                f"table {table.name}", expected=f"a publication{which}", was="none", do="materialise it first"
+            )
+        return self._load(table, self._described(table, publication))
+
+    def last_good(self, table: Table) -> tuple[Manifest, pl.DataFrame]:
+        """The newest publication that is whole, with its rows: what may be served while a damaged one is repaired.
+
+        Raises:
+            MissingArtefact: if nothing was published.
+            CorruptArtefact: if no publication is whole.
+            SchemaMismatch: if a whole one has other columns than declared.
+        """
+        damaged: dict[str, Exception] = {}
+        for publication in self.versions(table.name).good():
+            if publication.version in damaged:
+                continue
+            try:
+                manifest = self._described(table, publication)
+                return manifest, self._load(table, manifest)
+            except (CorruptArtefact, MissingArtefact) as error:
+                damaged[publication.version] = error
+        raise (CorruptArtefact if damaged else MissingArtefact).of(
+            f"table {table.name}",
+            expected="one whole publication",
+            was=f"{len(damaged)} damaged and none whole" if damaged else "none",
+            do="materialise it again",
+        ) from next(iter(damaged.values()), None)
+
+    def manifest(self, table: Table, version: str | None = None) -> Manifest | None:
+        """What the current version is, or a published one; None if there is none.
+
+        Raises:
+            CorruptArtefact: if pointer, publication or manifest is damaged.
+            NewerSchema: if a newer release wrote them.
+        """
+        publication = self._publication(table.name, version)
+        if publication is None:
+            return None
+        return as_published(self._read_manifest(table.name, publication.version), publication)
+
+    def _publication(self, table_name: str, version: str | None) -> Publication | None:
+        versions = self.versions(table_name)
+        if version is None:
+            return versions.current()
+        return next((made for made in versions.good() if made.version == version), None)
+
+    def _described(self, table: Table, publication: Publication) -> Manifest:
+        manifest = as_published(self._read_manifest(table.name, publication.version), publication)
+        refuse_other_columns(table, manifest)
+        return manifest
+
+    def _write(
+        self,
+        table: Table,
+        months: Mapping[str, pl.DataFrame],
+        writer: Writer,
+        *,
+        kept: Mapping[str, StoredFile] | None = None,
+        lineage: Lineage | None,
+        data_end: date | None,
+        run_id: str,
+    ) -> Manifest:
+        """Writes what is not stored yet, then moves the pointer; `kept` are whole files of untouched months."""
+        kept = kept or {}
+        hashes = {month: content_hash(frame, exclude=table.provenance) for month, frame in months.items()}
+        hashes |= {month: file.content_hash for month, file in kept.items()}
+        version = data_version(table.name, table.schema_version, hashes)
+        current = writer.current.version if writer.current else None
+        earlier = list(self._readable_manifests(table, dict.fromkeys(filter(None, (current, version)))))
+        known = {(file.month, file.content_hash): file for manifest in earlier for file in manifest.files}
+        files, unwritten = dict(kept), {}
+        for month, frame in months.items():
+            file = known.get((month, hashes[month]))
+            if file is None or not self._file_is_whole(table.name, file):
+                file, data = encoded(month, frame, content=hashes[month])
+                unwritten[file.name] = data
+            files[month] = file
+        if unwritten:
+            write_all(self.root / table.name / "files", unwritten)
+            failpoint("lake:files-written")
+        manifest = Manifest(
+            table=table.name,
+            version=version,
+            schema_version=table.schema_version,
+            columns={name: str(dtype) for name, dtype in table.columns.items()},
+            files=tuple(files[month] for month in sorted(files)),
+            rows=sum(file.rows for file in files.values()),
+            data_end=None,
+            written_at=self._clock.now(),
+        )
+        same = next((old for old in earlier if old.version == version and old.files == manifest.files), None)
+        if same is None:
+            write_manifest(self._manifest_path(table.name, version), manifest)
+            failpoint("lake:manifest-written")
+        if version != current:
+            # Files or manifest may be those of a writer that died before their names were durable.
+            for name in ("files", "manifests") if files else ("manifests",):
+                sync_folder(self.root / table.name / name)
+        note = {"data_end": data_end.isoformat() if data_end else None}
+        return as_published(same or manifest, writer.publish(version, lineage=lineage, run_id=run_id, note=note))
+
+    def _readable_manifests(self, table: Table, versions: Iterable[str]) -> Iterator[Manifest]:
+        """Manifests whose files may be kept; a damaged one is written anew, a newer one must not be overruled."""
+        for version in versions:
+            try:
+                manifest = self._read_manifest(table.name, version)
+            except (MissingArtefact, CorruptArtefact):
+                continue
+            refuse_newer(table, manifest)
+            yield manifest
+
+    def _manifest_path(self, table_name: str, version: str) -> Path:
+        return self.root / table_name / "manifests" / f"{version}.json"
+
+    def _read_manifest(self, table_name: str, version: str) -> Manifest:
+        return read_manifest(self._manifest_path(table_name, version))
+
+    def _is_whole(self, table_name: str, version: str) -> bool:
+        try:
+            manifest = self._read_manifest(table_name, version)
+        except (MissingArtefact, CorruptArtefact):
+            return False
+        return all(self._file_is_whole(table_name, file) for file in manifest.files)
+
+    def _file_is_whole(self, table_name: str, file: StoredFile) -> bool:
+        try:
+            self._bytes(table_name, file)
+        except (MissingArtefact, CorruptArtefact):
+            return False
+        return True
+
+    def _bytes(self, table_name: str, file: StoredFile) -> bytes:
+        folder = self.root / table_name
+        return read_verified(folder / "files" / file.name, file.sha256, quarantine=folder / "quarantine")
+
+    def _frame(self, table: Table, file: StoredFile) -> pl.DataFrame:
+        return decoded(table, file, self._bytes(table.name, file))
+
+    def _load(self, table: Table, manifest: Manifest) -> pl.DataFrame:
+        frames = [self._frame(table, file) for file in manifest.files]
+        return pl.concat([table.empty(), *frames], rechunk=True).sort(table.key)

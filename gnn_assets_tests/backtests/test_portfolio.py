@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gnn_assets.backtests.portfolio import portfolio_returns
+from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
+from gnn_assets.core.errors import DataError
+from gnn_assets_tests.lookahead import assert_no_lookahead
+
+
+def test_every_model_has_a_row_for_every_scored_session(market, portfolios):
+    assert PORTFOLIO_RETURNS.difference(portfolios.schema) == ()
+    for model in ("equal_weight", "graph_attention", "ridge"):
+        assert portfolios.filter(pl.col("model") == model)["session"].to_list() == market.sessions[60:]
+
+
+def test_a_model_that_sees_ahead_earns_and_correlates_and_noise_does_not(portfolios):
+    means = {model: frame.select("net", "ic").mean().row(0) for (model,), frame in portfolios.group_by("model")}
+    assert means["graph_attention"][1] > 0.25
+    assert abs(means["ridge"][1]) < 0.05
+    assert means["graph_attention"][0] > max(means["ridge"][0], means["equal_weight"][0])
+
+
+def test_equal_scores_earn_the_mean_of_all_names_and_have_no_coefficient(market, portfolios):
+    own = portfolios.filter(pl.col("model") == "equal_weight")
+    assert own["ic"].null_count() == own["rank_ic"].null_count() == own.height
+    # Bought at the second session's fill; the next session's return is then the plain mean of simple returns.
+    first_earned = own.row(2, named=True)
+    day = market.returns.filter(pl.col("session") == first_earned["session"])["fill_return"]
+    assert first_earned["gross"] == pytest.approx(day.exp().sub(1).mean())
+
+
+def test_coefficients_are_null_until_the_outcome_is_known(market, portfolios):
+    own = portfolios.filter(pl.col("model") == "ridge")
+    known = own.filter(pl.col("ic").is_not_null())["session"].to_list()
+    assert known == market.sessions[60 : -market.config.execution.purge]
+
+
+def test_more_sessions_change_no_earlier_return_and_only_fill_in_coefficients(market, portfolios):
+    cut = market.sessions[250]
+    known = market.config.execution.purge
+    shorter = _run(market, until=cut)
+    longer = portfolios.filter(pl.col("session") <= cut)
+    columns = ("model", "session", "gross", "net", "turnover")
+    assert shorter.select(columns).equals(longer.select(columns))
+    realised = pl.col("session") <= market.sessions[250 - known]
+    assert shorter.filter(realised).equals(longer.filter(realised))
+    assert shorter.filter(~realised)["ic"].null_count() == shorter.filter(~realised).height
+
+
+def test_nothing_after_a_session_changes_its_returns(market):
+    def compute(data):
+        with np.errstate(all="ignore"):
+            altered = replace(market, returns=data["returns"], predictions=data["predictions"])
+            return {"portfolio": _run(altered).drop("ic", "rank_ic")}
+
+    inputs = {"returns": market.returns, "predictions": market.predictions}
+    assert_no_lookahead(compute, inputs, at=market.sessions[300], sessions=market.sessions)
+
+
+def test_portfolios_do_not_run_on_after_the_last_score(market):
+    last = market.sessions[300]
+    result = _run(replace(market, predictions=market.predictions.filter(pl.col("session") <= last)))
+    assert result["session"].max() == last
+    # The returns reach further, so every outcome is known.
+    assert result.filter(pl.col("model") == "ridge")["ic"].null_count() == 0
+
+
+def test_names_outside_the_universe_are_not_held(market, portfolios):
+    stranger = market.predictions.filter(pl.col("symbol") == "S0").with_columns(
+        symbol=pl.lit("^GSPC"), score=pl.lit(1e6, dtype=pl.Float32)
+    )
+    result = _run(replace(market, predictions=pl.concat([market.predictions, stranger])))
+    assert result.equals(portfolios)
+
+
+def test_predictions_that_match_nothing_are_refused(market):
+    with pytest.raises(DataError, match="was none; do|was none; materialize"):
+        _run(replace(market, symbols=["OTHER"]))
+
+
+def test_a_model_of_two_versions_is_refused(market):
+    mixed = market.predictions.with_columns(
+        version=pl.when(pl.col("fold") == 0).then(pl.lit("v0")).otherwise(pl.col("version"))
+    )
+    with pytest.raises(DataError, match="expected one version, was v0, v1"):
+        _run(replace(market, predictions=mixed))
+
+
+def _run(market, *, until=None):
+    last = until or market.sessions[-1]
+    early = pl.col("session") <= last
+    return portfolio_returns(
+        market.predictions.filter(early),
+        market.returns.filter(early),
+        sessions=[session for session in market.sessions if session <= last],
+        symbols=market.symbols,
+        execution=market.config.execution,
+        config=market.config.backtests,
+    )

@@ -1,0 +1,133 @@
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnn_assets.bars.schema import UNIVERSE
+from gnn_assets.bars.universe import _SYMBOL, read_universe, symbols_of
+from gnn_assets.core.errors import UniverseError
+
+GOOD = {
+    "survivor_only": False,
+    "from_session": "2020-01-02",
+    "symbols": [{"symbol": symbol, "tier": "core", "sector": "Energy"} for symbol in ("XOM", "CVX", "RRC")],
+}
+
+
+def changed(index=0, **fields):
+    members = [dict(member) for member in GOOD["symbols"]]
+    members[index].update(fields)
+    return {**GOOD, "symbols": members}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def reader(content):
+        path = tmp_path / "mine.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+        return read_universe(str(path))
+
+    return reader
+
+
+def test_the_shipped_universe_holds_twenty_core_stocks_and_the_index_as_context():
+    universe = read_universe("sp500_sample.yaml")
+    assert universe.schema == UNIVERSE.empty().schema
+    assert len(symbols_of(universe, "core")) == 20
+    assert symbols_of(universe, "context") == ("^GSPC",)
+    assert universe["survivor_only"].all()
+    gics = {
+        "Communication Services", "Consumer Discretionary", "Consumer Staples", "Energy", "Financials", "Health Care",
+        "Industrials", "Information Technology", "Materials", "Real Estate", "Utilities",
+    }  # fmt: skip
+    assert set(universe.filter(pl.col("tier") == "core")["sector"]) <= gics
+
+
+def test_a_path_is_read_and_rows_are_sorted_by_symbol(read):
+    universe = read(GOOD)
+    assert universe["symbol"].to_list() == ["CVX", "RRC", "XOM"]
+    assert universe["to_session"].null_count() == 3
+
+
+def test_a_symbol_may_leave_and_come_back(read):
+    members = [
+        {"symbol": "XOM", "tier": "core", "sector": "Energy", "to_session": "2020-06-30"},
+        {"symbol": "XOM", "tier": "core", "sector": "Energy", "from_session": "2021-01-04"},
+        {"symbol": "CVX", "tier": "core", "sector": "Energy"},
+    ]
+    universe = read({**GOOD, "symbols": members})
+    assert universe.height == 3
+    assert symbols_of(universe, "core") == ("CVX", "XOM")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({**GOOD, "symbols": []}, "at least 2 symbols of tier core, was 0; add symbols"),
+        ({**GOOD, "symbols": GOOD["symbols"][:1]}, "at least 2 symbols of tier core, was 1; add symbols"),
+        (
+            changed(0, tier="context") | {"symbols": changed(0, tier="context")["symbols"][:2]},
+            "core, was 1; add symbols",
+        ),
+        (changed(1, symbol="XOM"), "symbol XOM: expected one membership at a time, was a second one from 2020-01-02"),
+        (changed(0, to_session="2019-01-02"), "to_session of XOM: expected a date from 2020-01-02 on, was 2019-01-02"),
+        (changed(0, symbol="../../etc/passwd"), "symbols.0.symbol: should be a ticker such as AAPL"),
+        (changed(0, symbol=True), "symbols.0.symbol: should be a valid string, was True; put it in quotes"),
+        (changed(2, symbol=600519), "symbols.2.symbol: should be a valid string, was 600519; put it in quotes"),
+        (changed(0, tier="main"), "symbols.0.tier: should be 'core' or 'context', was 'main'; correct it"),
+        (changed(0, sector=""), "symbols.0.sector: "),
+        (changed(0, sectr="Energy"), "symbols.0.sectr: no such field (value 'Energy'); did you mean 'sector'?"),
+        ({**GOOD, "survivor": True}, "survivor: no such field (value True); did you mean 'survivor_only'?"),
+        ({**GOOD, "zzz": 1}, "zzz: no such field (value 1); remove it"),
+        ({**GOOD, "from_session": "soon"}, "from_session: should be a valid date"),
+        ({**GOOD, "symbols": "XOM"}, "symbols: should be a valid"),
+        ({"symbols": GOOD["symbols"]}, "survivor_only: is missing; add it (1 more faults)."),
+        ("[1, 2]", "expected a mapping with survivor_only, from_session and symbols, was list"),
+        ("", "expected a mapping with survivor_only, from_session and symbols, was NoneType"),
+        ("symbols: [a", "cannot be read as YAML"),
+        ("symbols: !!python/object/apply:os.system ['true']", "cannot be read as YAML"),
+    ],
+)
+def test_a_fault_is_refused_in_one_sentence_that_names_field_value_and_fix(read, content, sentence):
+    with pytest.raises(UniverseError) as refused:
+        read(content)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    with pytest.raises(UniverseError, match=r"one of sp500_sample.yaml, was .*no_such.yaml; correct universe.file"):
+        read_universe("no_such.yaml")
+    with pytest.raises(UniverseError, match="cannot be read as YAML"):
+        read_universe(f"{tmp_path}/.")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UniverseError, match="cannot be read as YAML"):
+        read_universe(str(tmp_path / "bytes.yaml"))
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "BRK-B", "BRK.B", "^GSPC", "M&M.NS", "005930.KS", "A", "RDS-A.L"])
+def test_real_tickers_are_allowed(symbol):
+    assert _SYMBOL.fullmatch(symbol)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "", " ", "A B", "A\n", "\nA", "../../etc/passwd", "..", ".", "A..B", "A/B", "A\\B", "X?y=1#z", "A%2e", "a",
+        "A" * 13, "A.ABCDEF", "A.B.C.D", "\uff21APL", "^", "^^A", "-A", "A-", "A;B", "A'B", 'A"B', "A\x00", "A,B", "&A",
+    ],
+)  # fmt: skip
+def test_anything_that_could_be_a_path_a_query_or_a_trick_is_refused(symbol):
+    assert not _SYMBOL.fullmatch(symbol)
+
+
+@given(st.text(max_size=30))
+def test_whatever_is_allowed_is_short_and_made_of_safe_characters(text):
+    if _SYMBOL.fullmatch(text):
+        assert len(text) <= 25
+        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789^&.-")
+        assert ".." not in text
