@@ -51,8 +51,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
         typer.echo(json.dumps(report, indent=2))
         return
     table = Table(title=f"{report['profile']} profile, {report['clock']}, now {report['now']}")
-    for column in ("asset", "state", "age (h)", "limit (h)", "data end", "version", "published"):
-        table.add_column(column)
+    for column in ("asset", "state", "age (h)", "limit (h)", "data end", "version"):
+        table.add_column(column, no_wrap=True)
     for row in report["assets"]:
         table.add_row(
             row["asset"],
@@ -60,8 +60,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
             "" if row["age_hours"] is None else f"{row['age_hours']:.1f}",
             f"{row['limit_hours']:g}",
             row["data_end"] or "",
-            (row["version"] or "")[:12],
-            row["published_at"] or "",
+            (row["version"] or "")[:8],
         )
     console = Console()
     console.print(table)

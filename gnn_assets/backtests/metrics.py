@@ -77,7 +77,8 @@ def calibrated_errors(ic_T: np.ndarray, *, purge: int, min_sessions: int) -> np.
 
     With both sides standardised across names the error of a forecast b·z is 1 + b² − 2·b·IC, and the least-squares b
     over past sessions is their mean IC: no name's data is needed. The naive forecast, b = 0, has error 1 in every
-    session, so the square root of a mean of these is the RMSE over the naive one.
+    session, so the square root of a mean of these is the RMSE over the naive one. As in the forecasts that are served,
+    a slope below 0 counts as 0.
 
     Args:
         ic_T: float (T,), information coefficients, NaN where unknown.
@@ -91,7 +92,7 @@ def calibrated_errors(ic_T: np.ndarray, *, purge: int, min_sessions: int) -> np.
     counts_T = np.cumsum(known_T)
     means_T = np.cumsum(np.where(known_T, ic_T, 0.0)) / np.maximum(counts_T, 1)
     slope_T = np.full(ic_T.shape, np.nan)
-    slope_T[purge:] = np.where(counts_T >= min_sessions, means_T, np.nan)[: max(ic_T.size - purge, 0)]
+    slope_T[purge:] = np.where(counts_T >= min_sessions, np.maximum(means_T, 0.0), np.nan)[: max(ic_T.size - purge, 0)]
     return 1.0 + slope_T**2 - 2.0 * slope_T * ic_T
 
 

@@ -111,7 +111,8 @@ def require_success(status: pl.DataFrame, stage: str, *, symbols: Sequence[str],
     Raises:
         DataError: below the share, with the first symbols that failed.
     """
-    missing = [symbol for symbol in symbols if symbol not in set(succeeded(status, stage))]
+    good = set(succeeded(status, stage))
+    missing = [symbol for symbol in symbols if symbol not in good]
     share = (len(symbols) - len(missing)) / len(symbols)
     if share < min_success_share:
         raise DataError.of(

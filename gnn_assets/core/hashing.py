@@ -19,6 +19,8 @@ import polars as pl
 PACKAGE = "gnn_assets"
 # How artefacts are stored, configured or complained about does not change what they say.
 _NOT_CONTENT = ("store", "core.errors", "core.config", "core.settings", "core.hashing", "core.plugins")
+# ... but this part of the store shapes the numbers themselves.
+_CONTENT = ("store.panel",)
 
 
 def sha256_hex(data: bytes) -> str:
@@ -75,12 +77,15 @@ def code_version(*modules: str) -> str:
 
     Returns:
         16 hex digits.
+
+    Raises:
+        ModuleNotFoundError: if a module does not exist: its version would never change.
     """
     sources: dict[str, str] = {}
     pending = list(modules)
     while pending:
         name = pending.pop()
-        if name in sources or any(_within(name, f"{PACKAGE}.{part}") for part in _NOT_CONTENT):
+        if name in sources or (_in_any(name, _NOT_CONTENT) and not _in_any(name, _CONTENT)):
             continue
         tree = _parsed(name)
         if tree is None:
@@ -90,13 +95,19 @@ def code_version(*modules: str) -> str:
     return json_hash(sources)[:16]
 
 
+def _in_any(name: str, parts: Iterable[str]) -> bool:
+    return any(_within(name, f"{PACKAGE}.{part}") for part in parts)
+
+
 def _within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
 def _parsed(name: str) -> ast.Module | None:
     spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
+    if spec is None:
+        raise ModuleNotFoundError(f"code version: there is no module {name}", name=name)
+    if spec.origin is None:  # a folder without __init__.py has no code
         return None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     for node in ast.walk(tree):

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import polars as pl
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES
@@ -45,7 +45,7 @@ def run_demo(platform: Platform, console: Console) -> bool:
 
 
 def _materialize_with_progress(platform: Platform, console: Console) -> Outcome:
-    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(24), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description:<18}"), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[doing]}"), console=console) as progress:
         tasks: dict[str, int] = {}
 
@@ -97,9 +97,10 @@ def _print_summary(platform: Platform, console: Console) -> None:
 
 def _score_table(scores: pl.DataFrame, champion: str, *, execution: str) -> Table:
     shown = Table(title=f"out of sample, {execution}, with 95 % intervals", title_justify="left")
-    metrics = ("ic", "rank_ic", "sharpe_gross", "sharpe_net")
-    for column in ("model", *metrics):
-        shown.add_column(column)
+    metrics = {"ic": "IC", "sharpe_net": "Sharpe, net of costs"}
+    shown.add_column("model", no_wrap=True)
+    for title in metrics.values():
+        shown.add_column(title, no_wrap=True)
     values = {(row["model"], row["metric"]): row for row in scores.iter_rows(named=True)}
     others = [model for model in scores["model"].unique().sort() if model != champion]
     for model in (champion, *others):

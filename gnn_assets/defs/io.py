@@ -5,6 +5,7 @@ versions of its inputs, reuse the stored result if this code, configuration and 
 compute; check; publish only if no check blocks; say what happened. The last good version stays when anything fails.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -167,7 +168,7 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
     @dg.asset(
         name=stage.name,
         group_name=stage.group,
-        description=stage.compute.__doc__,
+        description=inspect.getdoc(stage.compute),
         deps=list(stage.deps),
         owners=OWNERS,
         kinds=set(stage.kinds),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 
@@ -65,14 +64,17 @@ def serve_ui(platform: Platform, *, port: int) -> int:
 
     Dagster starts several processes; they get a process group of their own, so that all of them end together.
     """
-    home = ensure_dagster_home(platform.settings)
+    ensure_dagster_home(platform.settings)
     command: Sequence[str] = (
         *(sys.executable, "-m", "dagster", "dev"),
-        *("--module-name", "gnn_assets.definitions"),
+        *("--workspace", "workspace.yaml"),
         *("--host", "127.0.0.1", "--port", str(port)),
     )
     process = subprocess.Popen(  # noqa: S603 - a fixed command of our own
-        command, cwd=Path(home), env=subprocess_environment(platform.settings), start_new_session=True
+        command,
+        cwd=platform.settings.home.resolve(),
+        env=subprocess_environment(platform.settings),
+        start_new_session=True,
     )
 
     def stop(_signal: int, _frame: object) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
@@ -127,28 +128,35 @@ def _champion(run: StageRun) -> Judgement:
         backtest_scores=run.inputs["backtest_scores"],
         data_end=facts["data_end"],
     )
-    start_jax(run)
-    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
-    newest = predict_sessions(
-        lambda part: platform.weights.load(version, part),
-        data,
-        model=name,
-        part=refit_part(name),
-        sessions=range(len(data.sessions) - 1, len(data.sessions)),
-        config=config.models,
-    )
+    # Whoever is served already is judged no second time.
+    again = incumbent is not None and incumbent.version == version
     report = judge(
         Evidence(
             candidate=_contender(run, candidate, failure=_training_failure(facts, name)),
             champion=_contender(run, incumbent, failure="") if incumbent else None,
-            symbols=data.symbols,
-            newest_scores_N=newest[0],
+            symbols=facts["symbols"],
+            newest_scores_N=np.array([]) if again else _newest_scores(run, candidate),
             candidates_judged=_judged_against(run, incumbent, candidate),
         ),
         config=config,
     )
     promoted = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
     return Judgement(report=report, candidate=promoted, incumbent=incumbent)
+
+
+def _newest_scores(run: StageRun, candidate: Champion) -> np.ndarray:
+    """The newest session scored by the very weights that would serve it."""
+    start_jax(run)
+    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    scores = predict_sessions(
+        lambda part: run.platform.weights.load(candidate.version, part),
+        data,
+        model=candidate.model,
+        part=refit_part(candidate.model),
+        sessions=range(len(data.sessions) - 1, len(data.sessions)),
+        config=run.config.models,
+    )
+    return scores[0]
 
 
 def _champion_report(run: StageRun, judgement: Judgement) -> Report:

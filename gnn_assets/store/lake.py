@@ -27,6 +27,7 @@ from gnn_assets.store.manifests import (
     StoredFile,
     as_published,
     column_differences,
+    columns_as_text,
     data_version,
     read_manifest,
     refuse_newer,
@@ -223,7 +224,8 @@ class Lake:
         kept = kept or {}
         hashes = {month: content_hash(frame, exclude=table.provenance) for month, frame in months.items()}
         hashes |= {month: file.content_hash for month, file in kept.items()}
-        version = data_version(table.name, table.schema_version, hashes)
+        columns = columns_as_text(table)
+        version = data_version(table.name, table.schema_version, columns, hashes)
         current = writer.current.version if writer.current else None
         earlier = list(self._readable_manifests(table, dict.fromkeys(filter(None, (current, version)))))
         known = {(file.month, file.content_hash): file for manifest in earlier for file in manifest.files}
@@ -241,7 +243,7 @@ class Lake:
             table=table.name,
             version=version,
             schema_version=table.schema_version,
-            columns={name: str(dtype) for name, dtype in table.columns.items()},
+            columns=columns,
             files=tuple(files[month] for month in sorted(files)),
             rows=sum(file.rows for file in files.values()),
             data_end=None,

@@ -57,9 +57,14 @@ class Manifest:
     written_at: datetime
 
 
-def data_version(table_name: str, schema_version: int, content_hashes: Mapping[str, str]) -> str:
-    """The version of a table whose months hash to `content_hashes`: 32 hex digits."""
-    return json_hash([table_name, schema_version, dict(content_hashes)])[:32]
+def data_version(
+    table_name: str, schema_version: int, columns: Mapping[str, str], content_hashes: Mapping[str, str]
+) -> str:
+    """The version of a table whose months hash to `content_hashes`: 32 hex digits.
+
+    The columns count by themselves, too: an empty table has no month to tell them.
+    """
+    return json_hash([table_name, schema_version, dict(columns), dict(content_hashes)])[:32]
 
 
 def as_published(manifest: Manifest, publication: Publication) -> Manifest:
@@ -68,9 +73,14 @@ def as_published(manifest: Manifest, publication: Publication) -> Manifest:
     return replace(manifest, data_end=date.fromisoformat(data_end) if data_end else None)
 
 
+def columns_as_text(table: Table) -> dict[str, str]:
+    """The declared columns as a manifest writes them: name → dtype."""
+    return {name: str(dtype) for name, dtype in table.columns.items()}
+
+
 def column_differences(table: Table, manifest: Manifest) -> list[str]:
     """How stored columns differ from those declared, a phrase each."""
-    declared = {name: str(dtype) for name, dtype in table.columns.items()}
+    declared = columns_as_text(table)
     names = sorted({*declared, *manifest.columns})
     return [
         f"{name} is {manifest.columns.get(name, 'missing')} instead of {declared.get(name, 'absent')}"
@@ -133,7 +143,7 @@ def read_manifest(path: Path) -> Manifest:
     body = read_sealed(path)
     files = tuple(StoredFile(**file) for file in body["files"])
     hashes = {file.month: file.content_hash for file in files}
-    if data_version(body["table"], body["schema_version"], hashes) != path.stem:
+    if data_version(body["table"], body["schema_version"], body["columns"], hashes) != path.stem:
         raise CorruptArtefact.of(
             str(path), expected=f"the manifest of {path.stem}", was="that of another", do="materialise it again"
         )

@@ -33,12 +33,12 @@ def sql(query: str, *, lake: Lake, tables: Sequence[Table]) -> pl.DataFrame:
         for name, frame in frames.items():
             connection.register(name, frame.to_arrow())
         try:
-            answer = connection.sql(query).to_arrow_table()
+            answer = connection.sql(query)
+            if answer is not None:
+                return pl.DataFrame(answer.to_arrow_table())
+            refusal, why = None, "none"
         except duckdb.Error as error:
-            raise StoreError.of(
-                "query",
-                expected=f"SQL over {', '.join(frames)}",
-                was=str(error).splitlines()[0],
-                do="correct the query",
-            ) from error
-    return pl.DataFrame(answer)
+            refusal, why = error, str(error).splitlines()[0]
+    raise StoreError.of(
+        "query", expected=f"a query with an answer from {', '.join(frames)}", was=why, do="correct it"
+    ) from refusal

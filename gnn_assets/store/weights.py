@@ -205,7 +205,10 @@ def _file_name(part: str) -> str:
 def _encoded(part: str, arrays: Mapping[str, np.ndarray]) -> bytes:
     if re.fullmatch("[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)?", part) is None:
         raise StoreError.of(
-            "weights", expected="a part named in letters, digits, _ and -, such as model/fold_00", was=repr(part), do="rename it"
+            "weights",
+            expected="a part named in letters, digits, _ and -, such as model/fold_00",
+            was=repr(part),
+            do="rename it",
         )
     return safetensors_bytes({name: np.array(arrays[name], order="C") for name in sorted(arrays)})
 

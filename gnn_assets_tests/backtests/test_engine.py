@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,40 +159,48 @@ def _config(*, held: int, every: int) -> BacktestsConfig:
     return CONFIG.backtests.model_copy(update={"held": held, "rebalance_sessions": every})
 
 
+@dataclass
+class _Book:
+    """Cash and shares, and what the next trade costs."""
+
+    rate: float
+    shares: list[float]
+    cash: float = 1.0
+
+    def worth(self, prices: list[float]) -> float:
+        return self.cash + sum(shares * price for shares, price in zip(self.shares, prices, strict=True))
+
+    def trade(self, chosen: list[int], prices: list[float]) -> float:
+        worth = self.worth(prices)
+        targets = [worth / len(chosen) if name in chosen else 0.0 for name in range(len(prices))]
+        traded = sum(abs(targets[name] - self.shares[name] * prices[name]) for name in range(len(prices)))
+        left = 1 - self.rate * traded / worth
+        self.shares = [left * target / price for target, price in zip(targets, prices, strict=True)]
+        self.cash = 0.0
+        return traded / worth
+
+
 def _ledger(scores_TxN, returns_TxN, *, execution, config):
-    """The same rules as a bookkeeper would follow them: prices, shares and cash, twice: without and with costs."""
+    """The same rules as a bookkeeper would follow them: prices, shares and cash, once without and once with costs."""
     sessions, names = scores_TxN.shape
     gross_T, net_T, turnover_T = [], [], []
     prices = [100.0] * names
-    books = {rate: {"cash": 1.0, "shares": [0.0] * names} for rate in (0.0, execution.cost_per_side)}
+    free, paying = (_Book(rate=rate, shares=[0.0] * names) for rate in (0.0, execution.cost_per_side))
     for t in range(sessions):
-        worth_before = {rate: _worth(book, prices) for rate, book in books.items()}
+        free_before, paying_before = free.worth(prices), paying.worth(prices)
         for name in range(names):
             if not np.isnan(returns_TxN[t, name]):
                 prices[name] *= float(np.exp(returns_TxN[t, name]))
-        earned = {rate: _worth(book, prices) / worth_before[rate] - 1 for rate, book in books.items()}
-        gross_T.append(earned[0.0])
-        turnover_T.append(0.0)
-        signal = t - execution.fill_lag
+        gross_T.append(free.worth(prices) / free_before - 1)
+        signal, traded = t - execution.fill_lag, 0.0
         if signal >= 0 and signal % config.rebalance_sessions == 0:
-            scored = [name for name in range(names) if np.isfinite(scores_TxN[signal, name])]
-            if scored:
-                distinct = len({scores_TxN[signal, name] for name in scored})
-                best = sorted(scored, key=lambda name: (-scores_TxN[signal, name], name))
-                chosen = best if distinct == 1 else best[: config.held]
-                for rate, book in books.items():
-                    traded, worth = 0.0, _worth(book, prices)
-                    for name in range(names):
-                        target = worth / len(chosen) if name in chosen else 0.0
-                        traded += abs(target - book["shares"][name] * prices[name])
-                    left = worth - rate * traded
-                    for name in range(names):
-                        book["shares"][name] = left / len(chosen) / prices[name] if name in chosen else 0.0
-                    book["cash"] = 0.0
-                    turnover_T[-1] = traded / worth
-        net_T.append(_worth(books[execution.cost_per_side], prices) / worth_before[execution.cost_per_side] - 1)
+            row = [float(score) for score in scores_TxN[signal]]
+            scored = [name for name in range(names) if np.isfinite(row[name])]
+            best = sorted(scored, key=lambda name, row=row: (-row[name], name))
+            chosen = best if len({row[name] for name in scored}) == 1 else best[: config.held]
+            if chosen:
+                traded = free.trade(chosen, prices)
+                paying.trade(chosen, prices)
+        turnover_T.append(traded)
+        net_T.append(paying.worth(prices) / paying_before - 1)
     return gross_T, net_T, turnover_T
-
-
-def _worth(book, prices):
-    return book["cash"] + sum(shares * price for shares, price in zip(book["shares"], prices, strict=True))

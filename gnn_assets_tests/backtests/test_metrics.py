@@ -96,7 +96,7 @@ def test_calibrated_errors_are_those_of_an_actual_forecast():
 
 
 def test_a_slope_uses_only_coefficients_known_by_then():
-    ic_T = np.random.default_rng(1).normal(scale=0.2, size=80)
+    ic_T = np.random.default_rng(1).normal(loc=0.2, scale=0.2, size=80)
     altered = ic_T.copy()
     altered[50:] = -0.9
     before, after = (calibrated_errors(series, purge=6, min_sessions=5) for series in (ic_T, altered))
@@ -111,6 +111,11 @@ def test_a_model_that_turns_against_its_past_is_worse_than_naive():
     errors_T = calibrated_errors(ic_T, purge=1, min_sessions=20)
     assert rmse_ratio(errors_T[60:]) > 1.1
     assert rmse_ratio(errors_T[:60]) < 0.5
+
+
+def test_a_model_that_was_never_right_is_the_naive_forecast():
+    ic_T = np.random.default_rng(0).normal(loc=-0.5, scale=0.1, size=90)
+    assert rmse_ratio(calibrated_errors(ic_T, purge=1, min_sessions=20)) == 1
 
 
 def test_without_enough_known_sessions_there_are_no_errors():

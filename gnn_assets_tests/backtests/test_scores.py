@@ -54,7 +54,8 @@ def test_differences_are_taken_for_the_candidate_alone_and_pair_sessions(market,
     config = market.config.backtests
     bootstrap = StationaryBootstrap(config.bootstrap_block, ours, theirs, seed=config.seed)
     slow = [
-        metrics.sharpe(one, sessions_per_year=252) - metrics.sharpe(other, sessions_per_year=252)
+        metrics.sharpe(np.asarray(one), sessions_per_year=252)
+        - metrics.sharpe(np.asarray(other), sessions_per_year=252)
         for (one, other), _ in bootstrap.bootstrap(config.bootstrap_resamples)
     ]
     assert (row["lower"], row["upper"]) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))

@@ -2,7 +2,7 @@ from datetime import date
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.bars.quarantine import split
@@ -44,10 +44,7 @@ def test_an_impossible_close_is_refused_alone_and_the_row_is_kept_as_it_came(clo
     good, refused = divide(bars({"A": closes}))
     assert good["session"].to_list() == [DAYS[0], DAYS[2]]
     assert refused.select("session", "rule", "source").rows() == [(DAYS[1], rule, "sample")]
-    assert (
-        refused["close"].equals(pl.Series("close", [closes[1]], dtype=pl.Float64), null_equal=True)
-        or rule == "not_finite"
-    )
+    assert repr(refused["close"].item()) == repr(closes[1])
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "volume"])
@@ -92,6 +89,7 @@ rows = st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 8), closes), max
 DATES = [*DAYS, date(2022, 1, 8), date(2022, 1, 9), date(2022, 1, 17)]
 
 
+@settings(deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_every_row_is_either_good_or_kept_with_its_rule_whatever_the_order(given_rows, random):
     frame = pl.concat([bars({}), *(bars({symbol: [close]}, dates=[DATES[day]]) for symbol, day, close in given_rows)])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.bars.returns import log_returns
@@ -61,6 +61,7 @@ def test_symbols_not_asked_for_are_left_out_and_symbols_without_bars_have_no_row
 prices = st.lists(st.one_of(st.none(), st.floats(0.01, 1e6)), min_size=6, max_size=6)
 
 
+@settings(deadline=None)
 @given(prices, prices)
 def test_returns_between_gaps_add_up_to_the_whole_move(first, second):
     panel = to_panel(returns_of(bars({"A": first, "B": second})), "close_return", sessions=DAYS, symbols=["A", "B"])

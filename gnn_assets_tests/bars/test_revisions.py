@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -110,6 +110,7 @@ fetches = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(fetches, st.randoms(use_true_random=False))
 def test_history_depends_on_neither_row_order_nor_how_a_fetch_is_divided(series, random):
     whole = divided = MARKET_BARS.empty()
@@ -125,6 +126,7 @@ def test_history_depends_on_neither_row_order_nor_how_a_fetch_is_divided(series,
     assert_frame_equal(MARKET_BARS.conform(whole), MARKET_BARS.conform(divided))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.permutations(range(5)))
 def test_the_newest_fetch_wins_in_whatever_order_fetches_arrive(order):
     stored = MARKET_BARS.empty()
@@ -134,6 +136,7 @@ def test_the_newest_fetch_wins_in_whatever_order_fetches_arrive(order):
     assert latest(stored)["close"].to_list() == [14.0, 24.0]
 
 
+@settings(deadline=None, max_examples=40)
 @given(fetches)
 def test_every_moment_reads_the_last_fetch_before_it(series):
     stored = MARKET_BARS.empty()
@@ -148,6 +151,7 @@ def test_every_moment_reads_the_last_fetch_before_it(series):
 maybe = st.one_of(st.none(), st.floats(-1e9, 1e9))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(maybe, maybe, maybe, maybe, maybe), min_size=1, max_size=30))
 def test_row_hashes_are_equal_exactly_where_rows_are(rows):
     frame = pl.DataFrame(rows, schema=dict.fromkeys(VALUES, pl.Float64), orient="row")

@@ -64,8 +64,8 @@ def test_a_missing_package_or_file_is_one_sentence(monkeypatch):
     monkeypatch.setattr(metadata, "files", absent)
     with pytest.raises(SourceError, match="expected an installed skfolio, was nothing; run make setup"):
         sample.fetch(["AAPL"], first=FIRST, last=LAST)
-    monkeypatch.setattr(metadata, "files", lambda name: None)
-    with pytest.raises(SourceError, match="was a package without sp500_dataset.csv.gz"):
+    monkeypatch.setattr(metadata, "files", lambda _: None)
+    with pytest.raises(SourceError, match=r"was a package without sp500_dataset\.csv\.gz"):
         sample.fetch(["AAPL"], first=FIRST, last=LAST)
 
 

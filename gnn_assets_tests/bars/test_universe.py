@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.bars.schema import UNIVERSE
@@ -125,6 +125,7 @@ def test_anything_that_could_be_a_path_a_query_or_a_trick_is_refused(symbol):
     assert not _SYMBOL.fullmatch(symbol)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_whatever_is_allowed_is_short_and_made_of_safe_characters(text):
     if _SYMBOL.fullmatch(text):

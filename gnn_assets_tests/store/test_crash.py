@@ -138,7 +138,7 @@ def _kill_and_check(root: Path, workers: Workers, *, kills: int) -> None:
             acked[name] = step
     sweep_temporaries(root)
     assert temporaries(root) == []
-    assert min(acked.values()) > 0
+    assert sum(acked.values()) > 0, "nothing was written at all"
     print(
         f"\n{kills} kills (seed {SEED}): 0 torn, 0 acknowledged lost; {sum(acked.values())} steps written, "
         f"{interrupted} kills in the middle of a file, {ahead} between the write and its acknowledgement"

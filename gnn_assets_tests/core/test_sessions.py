@@ -1,0 +1,120 @@
+import warnings
+from datetime import UTC, date, datetime, timedelta
+
+import exchange_calendars
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnn_assets.core.errors import ConfigError
+from gnn_assets.core.sessions import SessionCalendar, age
+
+GRACE = timedelta(minutes=30)
+CALENDAR = SessionCalendar.build("XNYS", first=date(2019, 1, 2), until=date(2021, 12, 31), grace=GRACE)
+MOMENTS = st.datetimes(datetime(2019, 2, 1), datetime(2021, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
+positions = st.integers(0, len(CALENDAR.sessions) - 1)
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own, on this pandas
+        return exchange_calendars.get_calendar("XNYS", start="2018-12-01", end="2023-01-31")
+
+
+def test_sessions_opens_and_closes_are_those_of_the_exchange(oracle):
+    for session, opens, closes in zip(CALENDAR.sessions, CALENDAR.opens, CALENDAR.closes, strict=True):
+        assert oracle.session_open(session.isoformat()) == pd.Timestamp(opens)
+        assert oracle.session_close(session.isoformat()) == pd.Timestamp(closes)
+    expected = oracle.sessions_in_range("2019-01-02", CALENDAR.sessions[-1].isoformat())
+    assert list(CALENDAR.sessions) == [stamp.date() for stamp in expected]
+
+
+def test_it_reaches_a_year_beyond_the_present():
+    assert CALENDAR.sessions[-1] > date(2022, 12, 20)
+
+
+@pytest.mark.parametrize(
+    ("session", "close"),
+    [
+        (date(2020, 3, 6), datetime(2020, 3, 6, 21, tzinfo=UTC)),
+        (date(2020, 3, 9), datetime(2020, 3, 9, 20, tzinfo=UTC)),  # daylight saving began the day before
+        (date(2020, 11, 27), datetime(2020, 11, 27, 18, tzinfo=UTC)),  # half day
+    ],
+)
+def test_daylight_saving_and_half_days_are_the_calendars_business(session, close):
+    assert CALENDAR.close_at(session) == close
+    assert CALENDAR.available_at(session) == close + GRACE
+    assert CALENDAR.open_at(session) < close
+    assert CALENDAR.close_at(session).tzinfo is UTC
+
+
+def test_an_unknown_exchange_is_refused_in_one_sentence():
+    with pytest.raises(ConfigError, match=r"calendar\.exchange: expected a code .* was 'XNYZ'; correct the code"):
+        SessionCalendar.build("XNYZ", first=date(2019, 1, 2), until=date(2021, 1, 1), grace=GRACE)
+
+
+@given(positions)
+def test_a_session_has_its_position(position):
+    assert CALENDAR.position(CALENDAR.sessions[position]) == position
+
+
+@pytest.mark.parametrize("day", [date(2020, 1, 1), date(2020, 1, 4), date(2018, 1, 2), date(2030, 1, 2)])
+def test_a_date_that_is_no_session_is_refused_with_one_nearby(day):
+    with pytest.raises(ConfigError, match=f"was {day}; use 20"):
+        CALENDAR.position(day)
+
+
+@given(positions, st.integers(-1500, 1500))
+def test_an_offset_is_that_many_sessions_away_or_refused_never_wrapped_around(position, step):
+    session = CALENDAR.sessions[position]
+    if 0 <= position + step < len(CALENDAR.sessions):
+        assert CALENDAR.position(CALENDAR.offset(session, step)) == position + step
+    else:
+        with pytest.raises(ConfigError, match=f"was {step} sessions from {session}"):
+            CALENDAR.offset(session, step)
+
+
+def test_between_takes_both_ends_and_needs_no_session_at_either():
+    assert CALENDAR.between(date(2020, 1, 1), date(2020, 1, 5)) == (date(2020, 1, 2), date(2020, 1, 3))
+    assert CALENDAR.between(date(2020, 1, 2), date(2020, 1, 2)) == (date(2020, 1, 2),)
+    assert CALENDAR.between(date(2020, 1, 4), date(2020, 1, 5)) == ()
+
+
+def test_a_session_is_complete_from_its_close_and_grace_on():
+    moment = CALENDAR.available_at(date(2020, 1, 3))
+    assert CALENDAR.last_complete(moment) == date(2020, 1, 3)
+    assert CALENDAR.last_complete(moment - timedelta(microseconds=1)) == date(2020, 1, 2)
+    with pytest.raises(ConfigError, match=r"calendar\.first_session"):
+        CALENDAR.last_complete(datetime(2019, 1, 2, 12, tzinfo=UTC))
+
+
+@given(MOMENTS)
+def test_data_up_to_the_last_complete_session_have_no_age_and_one_less_has(now):
+    newest = CALENDAR.last_complete(now)
+    assert age(newest, now=now, calendar=CALENDAR) == timedelta(0)
+    assert age(CALENDAR.offset(newest, -1), now=now, calendar=CALENDAR) == now - CALENDAR.available_at(newest)
+
+
+@given(MOMENTS, st.integers(0, 30), st.timedeltas(timedelta(0), timedelta(days=20)))
+@settings(deadline=None)
+def test_age_grows_with_time_and_with_what_is_lacking_and_is_never_negative(now, behind, later):
+    newest = CALENDAR.last_complete(now)
+    data_end = CALENDAR.offset(newest, -min(behind, CALENDAR.position(newest)))
+    here = age(data_end, now=now, calendar=CALENDAR)
+    assert here >= timedelta(0)
+    assert age(data_end, now=now + later, calendar=CALENDAR) >= here
+    assert age(None, now=now, calendar=CALENDAR) >= here
+    assert age(newest + timedelta(days=3), now=now, calendar=CALENDAR) == timedelta(0)
+
+
+def test_a_long_weekend_ages_nothing_until_the_next_close_and_grace():
+    friday, tuesday = date(2020, 1, 17), date(2020, 1, 21)
+    assert age(friday, now=CALENDAR.available_at(tuesday), calendar=CALENDAR) == timedelta(0)
+    hour = timedelta(hours=1)
+    assert age(friday, now=CALENDAR.available_at(tuesday) + hour, calendar=CALENDAR) == hour
+
+
+def test_data_beyond_the_calendar_have_no_age():
+    assert age(date(2030, 1, 1), now=datetime(2021, 1, 1, tzinfo=UTC), calendar=CALENDAR) == timedelta(0)

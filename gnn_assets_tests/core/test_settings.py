@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from gnn_assets.core.errors import ConfigError
+from gnn_assets.core.settings import (
+    Settings,
+    ensure_dagster_home,
+    failpoint,
+    pin_threads,
+    read_settings,
+    subprocess_environment,
+)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "dagster.yaml").write_text("")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("GNN_ASSETS_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_data_lie_under_the_home_as_an_absolute_path(home):
+    assert read_settings().data == home / "data"
+    assert Settings(home=Path()).data == Path.cwd() / "data"
+
+
+def test_dagster_gets_the_home_unless_it_already_has_one(home, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    assert ensure_dagster_home(Settings(home=Path("/nowhere"))) == home
+    # Set first, so that the test's end also undoes what the call writes.
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert ensure_dagster_home(read_settings()) == home
+
+
+def test_a_home_without_its_file_is_refused(home):
+    (home / "dagster.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"expected a folder with dagster\.yaml in it, was .*; run from the project"):
+        ensure_dagster_home(read_settings())
+
+
+def test_threads_are_pinned_for_every_library_and_a_chosen_platform_stays(monkeypatch):
+    names = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    for name in names:
+        monkeypatch.setenv(name, "9")
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    pin_threads(1)
+    environment = subprocess_environment(Settings(profile="test"))
+    assert {environment[name] for name in names} == {"1"}
+    assert environment["JAX_PLATFORMS"] == "cuda"
+
+
+def test_a_process_of_our_own_gets_the_same_home_and_profile(home):
+    environment = subprocess_environment(Settings(profile="test", home=home / "." / "sub" / ".."))
+    assert (environment["GNN_ASSETS_HOME"], environment["GNN_ASSETS_PROFILE"]) == (str(home), "test")
+
+
+def test_the_failpoint_is_read_once(monkeypatch):
+    failpoint.cache_clear()
+    monkeypatch.setenv("GNN_ASSETS_FAILPOINT", "before_rename")
+    assert failpoint() == "before_rename"
+    monkeypatch.setenv("GNN_ASSETS_FAILPOINT", "other")
+    assert failpoint() == "before_rename"
+    failpoint.cache_clear()

@@ -1,0 +1,197 @@
+"""When the automation conditions fire: on new content, once, and never on equal content."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, DagsterEventType
+
+from gnn_assets.core.config import build_config
+from gnn_assets.defs.automation import condition_for, deadline_missed, upstream_changed
+
+# Kept off exact cron boundaries: a tick that falls on one is decided by rounding.
+START = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
+
+
+class Flow:
+    """A parent, its child and its grandchild, whose content the test decides."""
+
+    def __init__(self, condition: dg.AutomationCondition, instance: dg.DagsterInstance) -> None:
+        self.content = {"parent": "1", "child": "1", "grandchild": "1"}
+        self.instance = instance
+        self.minute = 0
+        self.cursor = None
+
+        def make(name: str, deps: list[str]) -> dg.AssetsDefinition:
+            @dg.asset(
+                name=name,
+                deps=deps,
+                automation_condition=condition if deps else None,
+                freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1)),
+            )
+            def asset() -> dg.MaterializeResult:
+                return dg.MaterializeResult(data_version=dg.DataVersion(self.content[name]))
+
+            return asset
+
+        self.defs = dg.Definitions(
+            assets=[make("parent", []), make("child", ["parent"]), make("grandchild", ["child"])]
+        )
+
+    def run(self, *names: str) -> None:
+        selection = dg.AssetSelection.assets(*names)
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=selection.resolve(self.defs.resolve_asset_graph())
+        )
+        assert job.execute_in_process(instance=self.instance).success
+
+    def tick(self) -> set[str]:
+        """One evaluation a minute later: the names it asks for."""
+        self.minute += 1
+        result = dg.evaluate_automation_conditions(
+            self.defs,
+            instance=self.instance,
+            cursor=self.cursor,
+            evaluation_time=START + timedelta(minutes=self.minute),
+        )
+        self.cursor = result.cursor
+        return {
+            key.to_user_string()
+            for key in self.defs.resolve_asset_graph().get_all_asset_keys()
+            if result.get_num_requested(key)
+        }
+
+    def settle(self) -> None:
+        self.run("parent", "child", "grandchild")
+        assert self.tick() == set()
+
+
+@pytest.fixture
+def instance(tmp_path):
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def flow(instance) -> Flow:
+    return Flow(upstream_changed(), instance)
+
+
+def test_equal_content_triggers_nothing(flow):
+    flow.settle()
+    flow.run("parent")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
+
+
+def test_dagsters_own_eager_fires_on_equal_content(instance):
+    # The guard this platform relies on, taken out: a rebuild that found nothing new would start a wave.
+    flow = Flow(dg.AutomationCondition.eager(), instance)
+    flow.settle()
+    flow.run("parent")
+    assert "child" in flow.tick()
+
+
+def test_new_content_triggers_once(flow):
+    flow.settle()
+    flow.content["parent"] = "2"
+    flow.run("parent")
+    assert "child" in flow.tick()
+    flow.content["child"] = "2"
+    flow.run("child")
+    assert "child" not in flow.tick()
+
+
+def test_new_content_travels_down_until_it_changes_nothing(flow):
+    flow.settle()
+    flow.content["parent"] = "2"
+    flow.run("parent")
+    assert flow.tick() == {"child"}
+    # The child finds that the parent's news changes nothing for it: equal content stops the wave.
+    flow.run("child")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
+
+
+def test_a_child_that_ran_together_with_its_parent_is_not_asked_again(flow):
+    flow.settle()
+    flow.content |= {"parent": "2", "child": "2", "grandchild": "2"}
+    flow.run("parent", "child", "grandchild")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
+
+
+def test_a_change_while_the_child_is_running_is_kept(flow):
+    flow.settle()
+    flow.content["parent"] = "2"
+    flow.run("parent")
+    busy = _busy(flow)
+    assert "child" not in flow.tick()
+    flow.instance.report_run_failed(busy)
+    assert "child" in flow.tick()
+
+
+def test_without_the_memory_a_change_while_running_is_lost(instance):
+    AC = dg.AutomationCondition
+    flow = Flow(AC.any_deps_match(AC.data_version_changed()) & ~AC.in_progress(), instance)
+    flow.settle()
+    flow.content["parent"] = "2"
+    flow.run("parent")
+    busy = _busy(flow)
+    assert "child" not in flow.tick()
+    flow.instance.report_run_failed(busy)
+    assert "child" not in flow.tick()
+
+
+def _busy(flow: Flow) -> dg.DagsterRun:
+    busy = flow.instance.create_run_for_job(
+        flow.defs.resolve_implicit_global_asset_job_def(), asset_selection=frozenset({dg.AssetKey("child")})
+    )
+    flow.instance.report_dagster_event(_started(busy), busy.run_id)
+    flow.instance.report_dagster_event(
+        DagsterEvent.build_asset_materialization_planned_event(
+            busy.job_name, "child", AssetMaterializationPlannedData(asset_key=dg.AssetKey("child"))
+        ),
+        busy.run_id,
+    )
+    return busy
+
+
+def _started(run: dg.DagsterRun):
+    return DagsterEvent(event_type_value=DagsterEventType.RUN_START.value, job_name=run.job_name)
+
+
+def _freshness(flow: Flow, before: FreshnessState, after: FreshnessState) -> None:
+    flow.instance._report_runless_asset_event(
+        FreshnessStateChange(
+            key=dg.AssetKey("child"),
+            new_state=after,
+            previous_state=before,
+            state_change_timestamp=(START + timedelta(minutes=flow.minute)).timestamp(),
+        )
+    )
+
+
+def test_a_missed_deadline_rebuilds_once_per_miss(instance):
+    flow = Flow(upstream_changed() | deadline_missed(), instance)
+    flow.settle()
+    _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
+    assert flow.tick() == {"child"}
+    flow.run("child")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
+    _freshness(flow, FreshnessState.FAIL, FreshnessState.PASS)
+    assert flow.tick() == set()
+    _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
+    assert flow.tick() == {"child"}
+
+
+def test_only_assets_of_the_table_rebuild_on_a_deadline():
+    config = build_config("sample")
+    rebuilt = {name for name, limit in config.ages.items() if limit.rebuild}
+    assert rebuilt == {"correlation_graphs"}
+    for name in config.ages:
+        condition = condition_for(name, has_deps=name != "universe", config=config)
+        assert ("FreshnessResult" in repr(condition)) == (name in rebuilt), name
+
+
+def test_the_clock_asks_for_bars_only_where_it_runs():
+    assert "Cron" not in repr(condition_for("market_bars", has_deps=True, config=build_config("sample")))
+    assert "Cron" in repr(condition_for("market_bars", has_deps=True, config=build_config("live")))

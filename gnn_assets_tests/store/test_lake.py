@@ -1,0 +1,351 @@
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnn_assets.core.clock import ReplayClock
+from gnn_assets.core.errors import DataError, MissingArtefact, NewerSchema, SchemaMismatch, StoreError
+from gnn_assets.core.hashing import json_hash
+from gnn_assets.store.lake import Lake
+from gnn_assets.store.query import sql
+from gnn_assets.store.schema import MOMENT as MOMENT_TYPE
+from gnn_assets.store.schema import Table
+from gnn_assets.store.sealed import FORMAT, read_sealed, seal
+from gnn_assets_tests.store.states import (
+    LEVELS,
+    MOMENT,
+    PRICES,
+    WRITE,
+    lake_at,
+    levels_of,
+    lineage,
+    prices_of,
+    prices_until,
+    temporaries,
+)
+
+END = date(2020, 2, 10)
+STATUS = Table(
+    name="symbol_status", columns={"stage": pl.String, "symbol": pl.String, "state": pl.String}, key=("stage", "symbol")
+)
+
+
+def _publish(lake: Lake, frame: pl.DataFrame, *, step: int = 1, **options):
+    return lake.publish(PRICES, frame, lineage=lineage(step), data_end=END, **options)
+
+
+def test_what_is_published_is_read_back_sorted_by_key(tmp_path):
+    lake = lake_at(tmp_path)
+    manifest = _publish(lake, prices_until(40).sample(fraction=1, shuffle=True, seed=1), run_id="run 7")
+    assert lake.read(PRICES).equals(prices_until(40))
+    assert manifest == lake.manifest(PRICES)
+    assert [file.month for file in manifest.files] == ["2020-01", "2020-02"]
+    assert (manifest.rows, manifest.data_end, manifest.written_at) == (120, END, MOMENT)
+    assert lake.versions("prices").current().run_id == "run 7"
+
+
+def test_reading_makes_no_folder(tmp_path):
+    lake = lake_at(tmp_path)
+    assert lake.manifest(PRICES) is None
+    assert lake.reuse(PRICES, lineage(1)) is None
+    with pytest.raises(MissingArtefact, match="table prices: expected a publication, was none; materialise it first"):
+        lake.read(PRICES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_table_can_be_published_and_read(tmp_path):
+    lake = lake_at(tmp_path)
+    manifest = _publish(lake, PRICES.empty())
+    assert (manifest.rows, manifest.files) == (0, ())
+    assert lake.read(PRICES).equals(PRICES.empty())
+    assert lake.append(PRICES, prices_of(1), lineage=lineage(2), data_end=END).rows == 3
+
+
+def test_equal_content_is_the_equal_version_wherever_and_whenever(tmp_path):
+    one, two = lake_at(tmp_path / "one"), lake_at(tmp_path / "two")
+    first = _publish(one, prices_until(40))
+    second = _publish(two, prices_until(40).rechunk().sample(fraction=1, shuffle=True, seed=3), step=2)
+    assert first.version == second.version
+    assert _publish(two, prices_until(41), step=3).version != first.version
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    one, two = lake_at(tmp_path / "one"), lake_at(tmp_path / "two")
+    assert _publish(one, prices_until(40)).files == _publish(two, prices_until(40)).files
+
+
+def test_provenance_does_not_change_the_version_and_the_first_files_stay(tmp_path):
+    lake = lake_at(tmp_path)
+    first = _publish(lake, prices_until(40))
+    second = _publish(lake, prices_until(40).with_columns(run_id=pl.lit("later")), step=2)
+    assert second.version == first.version
+    assert second.files == first.files
+    assert lake.read(PRICES)["run_id"].unique().to_list() == ["run"]
+    assert len(lake.versions("prices").history()) == 2
+
+
+def test_a_version_depends_on_the_table_and_its_schema_version(tmp_path):
+    lake = lake_at(tmp_path)
+    other = Table("other", LEVELS.columns, LEVELS.key)
+    newer = Table("levels", LEVELS.columns, LEVELS.key, schema_version=2)
+    versions = {
+        lake.publish(table, levels_of(1), lineage=lineage(1), data_end=None).version for table in (LEVELS, other, newer)
+    }
+    assert len(versions) == 3
+
+
+def test_publishing_the_same_twice_writes_nothing(tmp_path):
+    lake = lake_at(tmp_path)
+    _publish(lake, prices_until(40))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
+    _publish(lake, prices_until(40), run_id="again")
+    assert {
+        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"
+    }.keys() == before.keys()
+    assert len(lake.versions("prices").history()) == 1
+    assert temporaries(tmp_path) == []
+
+
+def test_an_append_rewrites_only_the_months_it_touches(tmp_path):
+    lake = lake_at(tmp_path)
+    first = _publish(lake, prices_until(40))
+    second = lake.append(PRICES, prices_of(41), lineage=lineage(2), data_end=END + timedelta(1))
+    assert second.files[0] == first.files[0]
+    assert second.files[1] != first.files[1]
+    assert second.data_end == END + timedelta(1)
+    assert lake.read(PRICES).equals(prices_until(41))
+
+
+@settings(deadline=None, max_examples=20)
+@given(cuts=st.lists(st.integers(1, 70), max_size=4))
+def test_appending_in_pieces_is_publishing_at_once(tmp_path_factory, cuts):
+    folder = tmp_path_factory.mktemp("lake")
+    whole = _publish(lake_at(folder / "whole"), prices_until(70))
+    pieces, start = lake_at(folder / "pieces"), 1
+    for cut in [*sorted(set(cuts)), 70]:
+        rows = pl.concat([PRICES.empty(), *(prices_of(step) for step in range(start, cut + 1))])
+        made = pieces.append(PRICES, rows, lineage=lineage(cut), data_end=END)
+        start = cut + 1
+    assert made.version == whole.version
+    assert pieces.read(PRICES).equals(prices_until(70))
+
+
+def test_an_append_without_rows_writes_nothing_unless_the_data_reach_further(tmp_path):
+    lake = lake_at(tmp_path)
+    first = lake.append(PRICES, PRICES.empty(), lineage=lineage(0), data_end=None)
+    assert first.rows == 0
+    _publish(lake, prices_until(3))
+    assert lake.append(PRICES, PRICES.empty(), lineage=lineage(2), data_end=END) == lake.manifest(PRICES)
+    assert len(lake.versions("prices").history()) == 2
+    further = lake.append(PRICES, PRICES.empty(), lineage=lineage(3), data_end=END + timedelta(1))
+    assert further.version == lake.manifest(PRICES).version
+    assert lake.manifest(PRICES).data_end == END + timedelta(1)
+
+
+def test_a_key_can_be_appended_once(tmp_path):
+    lake = lake_at(tmp_path)
+    _publish(lake, prices_until(3))
+    with pytest.raises(DataError, match=r"expected one row a key \(symbol, session\), was 6 rows that share theirs"):
+        lake.append(PRICES, prices_of(3), lineage=lineage(2), data_end=END)
+    assert lake.read(PRICES).equals(prices_until(3))
+
+
+@pytest.mark.parametrize("column", ["symbol", "session"])
+def test_a_key_without_a_value_is_refused(tmp_path, column):
+    rows = prices_of(1).with_columns(pl.lit(None, PRICES.columns[column]).alias(column))
+    with pytest.raises(DataError, match=f"null in {column}"):
+        _publish(lake_at(tmp_path), rows)
+
+
+def test_an_upsert_replaces_equal_keys_and_keeps_the_rest(tmp_path):
+    lake = lake_at(tmp_path)
+
+    def rows(*triples: tuple[str, str, str]) -> pl.DataFrame:
+        return pl.DataFrame(triples, schema=dict(STATUS.columns), orient="row")
+
+    lake.upsert(STATUS, rows(("bars", "AAA", "FAILED"), ("bars", "BBB", "SUCCESS")))
+    lake.upsert(STATUS, rows(("bars", "AAA", "SUCCESS"), ("graphs", "AAA", "SUCCESS")), run_id="second")
+    expected = rows(("bars", "AAA", "SUCCESS"), ("bars", "BBB", "SUCCESS"), ("graphs", "AAA", "SUCCESS"))
+    assert lake.read(STATUS).equals(expected)
+    before = len(lake.versions("symbol_status").history())
+    lake.upsert(STATUS, rows(("bars", "AAA", "SUCCESS")))
+    assert len(lake.versions("symbol_status").history()) == before
+
+
+def test_the_same_inputs_reuse_what_was_made_of_them(tmp_path):
+    lake = lake_at(tmp_path)
+    first = _publish(lake, prices_until(10), step=1)
+    _publish(lake, prices_until(20), step=2)
+
+    again = lake.reuse(PRICES, lineage(1), run_id="third")
+
+    assert again == first
+    assert lake.read(PRICES).equals(prices_until(10))
+    assert lake.versions("prices").current().run_id == "third"
+    assert lake.reuse(PRICES, lineage(1)) == first
+    assert len(lake.versions("prices").history()) == 3
+
+
+def test_a_reuse_remembers_how_far_its_data_reached(tmp_path):
+    lake = lake_at(tmp_path)
+    lake.publish(LEVELS, levels_of(1), lineage=lineage(1), data_end=date(2020, 1, 2))
+    lake.publish(LEVELS, levels_of(1), lineage=lineage(2), data_end=date(2020, 1, 3))
+    assert lake.manifest(LEVELS).data_end == date(2020, 1, 3)
+    assert lake.reuse(LEVELS, lineage(1)).data_end == date(2020, 1, 2)
+
+
+def test_what_is_damaged_is_not_reused(tmp_path):
+    lake = lake_at(tmp_path)
+    manifest = _publish(lake, prices_until(10))
+    (tmp_path / "lake" / "prices" / "files" / manifest.files[0].name).write_bytes(b"PAR1")
+    assert lake.reuse(PRICES, lineage(1)) is None
+
+
+def test_what_has_other_columns_is_not_reused(tmp_path):
+    lake = lake_at(tmp_path)
+    _publish(lake, prices_until(10))
+    other = Table("prices", {**PRICES.columns, "volume": pl.Float64}, PRICES.key, monthly=True)
+    assert lake.reuse(other, lineage(1)) is None
+
+
+def test_history_is_read_as_of_a_moment_and_by_version(tmp_path):
+    clock = ReplayClock(datetime(2020, 1, 1, tzinfo=UTC))
+    lake = Lake(tmp_path, clock=clock, lock_timeout_seconds=5)
+    made = []
+    for step in (1, 2, 3):
+        clock.advance_to(datetime(2020, 1, step, 12, tzinfo=UTC))
+        made.append(lake.publish(LEVELS, levels_of(step), lineage=lineage(step), data_end=None))
+    assert lake.read(LEVELS, as_of=datetime(2020, 1, 2, 12, tzinfo=UTC)).equals(levels_of(2))
+    assert lake.read(LEVELS, as_of=datetime(2020, 1, 3, 11, tzinfo=UTC)).equals(levels_of(2))
+    assert lake.read(LEVELS, version=made[0].version).equals(levels_of(1))
+    assert lake.manifest(LEVELS, made[1].version) == made[1]
+    with pytest.raises(MissingArtefact, match="a publication by 2019"):
+        lake.read(LEVELS, as_of=datetime(2019, 1, 1, tzinfo=UTC))
+    with pytest.raises(MissingArtefact, match="of version unknown"):
+        lake.read(LEVELS, version="unknown")
+    assert lake.manifest(LEVELS, "unknown") is None
+    with pytest.raises(ValueError, match="was both"):
+        lake.read(LEVELS, version=made[0].version, as_of=MOMENT)
+
+
+def test_the_last_good_version_of_a_whole_table_is_the_current_one(tmp_path):
+    lake = lake_at(tmp_path)
+    manifest = _publish(lake, prices_until(10))
+    found, rows = lake.last_good(PRICES)
+    assert found == manifest
+    assert rows.equals(prices_until(10))
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (prices_of(1).drop("value"), "value is missing"),
+        (prices_of(1).with_columns(x=1), "x is not declared"),
+        (prices_of(1).cast({"value": pl.Float32}), "value is Float32 instead of Float64"),
+    ],
+)
+def test_a_frame_of_another_shape_is_refused_with_the_difference(tmp_path, frame, said):
+    with pytest.raises(SchemaMismatch, match=said):
+        _publish(lake_at(tmp_path), frame)
+
+
+_DTYPES = st.sampled_from([pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Boolean, pl.Date, MOMENT_TYPE])
+_COLUMNS = st.dictionaries(st.sampled_from("abcd"), _DTYPES)
+
+
+@settings(deadline=None, max_examples=20)
+@given(written=_COLUMNS, wanted=_COLUMNS, rows=st.booleans())
+def test_no_column_is_ever_cast_silently(tmp_path_factory, written, wanted, rows):
+    """Whatever was stored and whatever is declared now: the same frame comes back, or a refusal with the difference."""
+    lake = lake_at(tmp_path_factory.mktemp("lake"))
+    before = Table("t", {"key": pl.Int64, **written}, ("key",))
+    after = Table("t", {"key": pl.Int64, **wanted}, ("key",))
+    filled = pl.DataFrame({"key": [1, 2] if rows else []}, schema={"key": pl.Int64})
+    frame = filled.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in written.items())
+    lake.publish(before, frame, lineage=lineage(1), data_end=None)
+    assert lake.read(before).equals(frame)
+    if list(written.items()) == list(wanted.items()):
+        assert lake.read(after).schema == frame.schema
+    elif written == wanted and not rows:
+        assert lake.read(after).schema == pl.Schema(after.columns)
+    else:
+        with pytest.raises(SchemaMismatch) as refusal:
+            lake.read(after)
+        for name in written.keys() | wanted.keys():
+            assert (f"{name} is" in str(refusal.value)) == (written.get(name) != wanted.get(name))
+        # An explicit migration is a publication of the whole content in the new shape.
+        lake.publish(after, after.empty(), lineage=lineage(2), data_end=None)
+        assert lake.read(after).equals(after.empty())
+        assert lake.read(before, version=lake.versions("t").history()[0].version).equals(frame)
+
+
+def test_a_table_written_by_a_newer_release_is_refused_and_left_alone(tmp_path):
+    lake = lake_at(tmp_path)
+    newer = Table("levels", {**LEVELS.columns, "unit": pl.String}, LEVELS.key, schema_version=2)
+    lake.publish(newer, newer.empty(), lineage=lineage(1), data_end=None)
+    for attempt in (
+        lambda: lake.read(LEVELS),
+        lambda: lake.last_good(LEVELS),
+        lambda: lake.upsert(LEVELS, levels_of(1)),
+        lambda: lake.append(LEVELS, levels_of(1), lineage=lineage(2), data_end=None),
+        lambda: lake.publish(LEVELS, levels_of(1), lineage=lineage(2), data_end=None),
+    ):
+        with pytest.raises(
+            NewerSchema, match="table levels: expected schema version 1 or older, was 2, written by a newer"
+        ):
+            attempt()
+    assert lake.read(newer).equals(newer.empty())
+
+
+def test_a_lake_in_a_newer_format_is_refused(tmp_path):
+    WRITE["levels"](tmp_path, 1)
+    lake = lake_at(tmp_path)
+    (path,) = (tmp_path / "lake" / "levels" / "manifests").iterdir()
+    body = read_sealed(path)
+    form = FORMAT + 1
+    path.write_bytes(seal(body).replace(b'"format":1', b'"format":2'))
+    data = path.read_text().replace(json_hash([FORMAT, body]), json_hash([form, body]))
+    path.write_text(data)
+    with pytest.raises(NewerSchema, match="install the newer release"):
+        lake.read(LEVELS)
+
+
+def test_sql_sees_the_current_rows(tmp_path):
+    lake = lake_at(tmp_path)
+    _publish(lake, prices_until(40))
+    WRITE["levels"](tmp_path, 7)
+    query = "select symbol, max(session) as last, count(*) as n from prices group by symbol order by symbol"
+    answer = sql(query, lake=lake, tables=[PRICES])
+    assert answer.rows() == [(symbol, END, 40) for symbol in ("AAA", "BBB", "CCC")]
+    both = "select max(levels.value) * 10 + count(*) as n from levels, (select 1 from prices limit 1)"
+    assert sql(both, lake=lake, tables=[PRICES, LEVELS]).item() == 70 + 1007
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from nothing",
+        "selct 1",
+        "select * from read_parquet('/tmp/x.parquet')",
+        "attach '/tmp/x.duckdb'",
+        "set enable_external_access = true",
+        "select * from lake",
+    ],
+)
+def test_sql_reaches_nothing_but_the_named_tables(tmp_path, query):
+    WRITE["levels"](tmp_path, 1)
+    with pytest.raises(StoreError, match="query: expected a query with an answer from levels, was "):
+        sql(query, lake=lake_at(tmp_path), tables=[LEVELS])
+
+
+def test_sql_without_a_hit_gives_no_rows(tmp_path):
+    WRITE["levels"](tmp_path, 1)
+    assert sql("select * from levels where value < 0", lake=lake_at(tmp_path), tables=[LEVELS]).height == 0
+
+
+def test_sql_that_asks_nothing_is_refused(tmp_path):
+    WRITE["levels"](tmp_path, 1)
+    with pytest.raises(StoreError, match="a query with an answer"):
+        sql("", lake=lake_at(tmp_path), tables=[LEVELS])
