@@ -28,7 +28,7 @@ quick: setup ## the inner loop: linters and the fast tests
 lint: setup ## style and import walls
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-timings
+	@$(BIN)/lint-imports
 
 types: setup ## static types
 	@$(BIN)/ty check

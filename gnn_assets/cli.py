@@ -28,9 +28,11 @@ app.add_typer(config_app, name="config")
 @app.command()
 def demo() -> None:
     """Materialize every asset, with progress, then say what came out."""
+    from gnn_assets.definitions import build_definitions
     from gnn_assets.defs.demo import run_demo
 
-    raise typer.Exit(0 if run_demo(Platform.from_environment(), Console()) else 1)
+    platform = Platform.from_environment()
+    raise typer.Exit(0 if run_demo(platform, build_definitions(platform), Console()) else 1)
 
 
 @app.command()
@@ -75,9 +77,9 @@ def verify(
     ],
 ) -> None:
     """Recompute a session's forecasts from their card and compare them bit for bit."""
-    from gnn_assets.load import verify as verify_session
+    from gnn_assets.defs.verify import verify_session
 
-    typer.echo(verify_session(session.date()).sentence)
+    typer.echo(verify_session(Platform.from_environment(), session.date()).sentence)
 
 
 @config_app.command("show")

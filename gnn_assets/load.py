@@ -4,23 +4,17 @@ from gnn_assets import load
 load("forecasts")
 """
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
 from typing import Any
 
 import polars as pl
 
-from gnn_assets.bars.schema import MARKET_BARS
-from gnn_assets.core.config import Config
-from gnn_assets.core.errors import MissingArtefact, VerificationFailed
-from gnn_assets.defs.recipe import forecast_code_version, served_champion
+from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
-from gnn_assets.forecasts.schema import FORECASTS
-from gnn_assets.forecasts.verify import Verification, compare, recompute
-from gnn_assets.models.runtime import start
-from gnn_assets.registry.pointer import Champion
+from gnn_assets.defs.verify import card_of, verify_session
+from gnn_assets.forecasts.verify import Verification
 
 
 @cache
@@ -84,16 +78,7 @@ def card(session: date) -> dict[str, Any]:
     Raises:
         MissingArtefact: if no forecast of that session was published.
     """
-    rows = load("forecasts").filter(pl.col("session") == session)
-    if rows.is_empty():
-        published = load("forecasts")["session"].unique().sort()
-        raise MissingArtefact.of(
-            "forecasts",
-            expected=f"a session from {published[0]} to {published[-1]}",
-            was=session,
-            do="name a published session",
-        )
-    return _platform().cards.get(rows["card_id"][0])
+    return card_of(_platform(), session)
 
 
 def verify(session: date) -> Verification:
@@ -103,44 +88,4 @@ def verify(session: date) -> Verification:
         MissingArtefact: if no forecast of that session was published.
         VerificationFailed: if any bit differs.
     """
-    platform, found = _platform(), card(session)
-    config = _config_of(found, platform.config)
-    threads = start(threads=found["threads"], cache=platform.data / "cache" / "xla")
-    again = recompute(
-        found,
-        bars=platform.lake.read(MARKET_BARS, version=found["versions"]["market_bars"]),
-        served=served_champion(platform, _champion_of(found)),
-        calendar=platform.calendar,
-        config=config,
-    )
-    published = load("forecasts").filter(pl.col("session") == session).with_columns(card_id=pl.lit(""))
-    outcome = compare(
-        found,
-        again,
-        published=FORECASTS.conform(published),
-        code_version=forecast_code_version(config),
-        threads=threads,
-    )
-    if not outcome.matches:
-        raise VerificationFailed(outcome.sentence)
-    return outcome
-
-
-def _config_of(found: Mapping[str, Any], config: Config) -> Config:
-    """The configuration the card names: what changed since must not count."""
-    return Config.model_validate({**config.model_dump(mode="json"), **found["config"]})
-
-
-def _champion_of(found: Mapping[str, Any]) -> Champion:
-    return Champion(
-        version=found["versions"]["gnn_weights"],
-        model=found["config"]["models"]["candidate"],
-        rule="",
-        reason="",
-        verdict=found["verdict"],
-        config_hash="",
-        oos_predictions=found["versions"]["oos_predictions"],
-        portfolio_returns="",
-        backtest_scores="",
-        data_end="",
-    )
+    return verify_session(_platform(), session)

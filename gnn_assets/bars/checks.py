@@ -60,7 +60,9 @@ def bars_checks(
             newest == expected,
             str(newest),
             str(expected),
-            "Newest session with a bar against the newest complete session of the exchange.",
+            "Newest session with a bar against the newest complete session of the exchange; what is there is still "
+            "published, and its age says how late it is.",
+            severity="warn",
             offenders=tuple(symbol for symbol in symbols if symbol not in at_newest)[:_SHOWN],
         ),
         Check(

@@ -32,15 +32,15 @@ def split(bars: pl.DataFrame, *, config: BarsConfig, calendar: SessionCalendar) 
         The good rows (`FETCHED_COLUMNS`) and the refused ones (`QUARANTINE`), together every row of the fetch.
     """
     sessions = pl.Series(calendar.sessions, dtype=pl.Date)
-    # NaN equals NaN and null equals null here, so two copies of a broken row count as copies.
+    # Sorted, copies of a key stand together; NaN equals NaN and null equals null, so copies of a broken row are alike.
     rows = bars.sort(*_KEY, *VALUES).with_columns(
-        copy=pl.int_range(pl.len()).over(_KEY),
+        first=pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in _KEY),
         copies=pl.len().over(_KEY),
         alike=pl.struct(VALUES).n_unique().over(_KEY) == 1,
     )
     rows = rows.with_columns(
         rule=pl.coalesce(
-            _where((pl.col("copies") > 1) & ~(pl.col("alike") & (pl.col("copy") == 0)), "duplicate_key"),
+            _where((pl.col("copies") > 1) & ~(pl.col("alike") & pl.col("first")), "duplicate_key"),
             _where(~pl.col("session").is_in(sessions.implode()), "not_a_session"),
             _where(pl.col("close").is_null(), "close_missing"),
             _where(~pl.all_horizontal(pl.col(VALUES).is_finite().fill_null(True)), "not_finite"),

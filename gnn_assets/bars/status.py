@@ -6,7 +6,6 @@ from datetime import date
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
-from gnn_assets.core.errors import DataError
 
 SUCCESS, FAILED, PENDING = "SUCCESS", "FAILED", "PENDING"
 
@@ -97,27 +96,3 @@ def coverage_failures(
                 f"was {has / of:.1%} ({has} of {of})"
             )
     return failures
-
-
-def require_success(status: pl.DataFrame, stage: str, *, symbols: Sequence[str], min_success_share: float) -> None:
-    """Stops the flow when too few symbols came through a stage.
-
-    Args:
-        status: a frame of `SYMBOL_STATUS`.
-        stage: name of the stage.
-        symbols: the symbols that count, such as the core of the universe.
-        min_success_share: share of them that must have succeeded; exactly this share passes.
-
-    Raises:
-        DataError: below the share, with the first symbols that failed.
-    """
-    good = set(succeeded(status, stage))
-    missing = [symbol for symbol in symbols if symbol not in good]
-    share = (len(symbols) - len(missing)) / len(symbols)
-    if share < min_success_share:
-        raise DataError.of(
-            f"stage {stage}",
-            expected=f"at least {min_success_share:.1%} of {len(symbols)} symbols to succeed",
-            was=f"{share:.1%} (failed: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''})",  # noqa: PLR2004
-            do="see their reasons in symbol_status; the last good version stays in use",
-        )

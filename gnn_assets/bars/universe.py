@@ -95,6 +95,24 @@ def symbols_of(universe: pl.DataFrame, tier: str) -> tuple[str, ...]:
     return tuple(universe.filter(pl.col("tier") == tier)["symbol"].unique().sort())
 
 
+def within_membership(rows: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFrame:
+    """Rows of symbols on the sessions on which they belong to the universe.
+
+    Args:
+        rows: columns ``symbol`` and ``session``, and any others.
+        universe: a frame of `UNIVERSE`.
+    """
+    terms = universe.select("symbol", "from_session", "to_session")
+    return (
+        rows.join(terms, on="symbol", maintain_order="left")
+        .filter(
+            pl.col("session") >= pl.col("from_session"),
+            pl.col("to_session").is_null() | (pl.col("session") <= pl.col("to_session")),
+        )
+        .drop("from_session", "to_session")
+    )
+
+
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

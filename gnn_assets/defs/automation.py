@@ -19,7 +19,8 @@ def upstream_changed() -> dg.AutomationCondition:
 
 def deadline_missed() -> dg.AutomationCondition:
     """True once per missed freshness deadline: rebuilt before it is used, however quiet its inputs are."""
-    return AC.freshness_failed().newly_true().since_last_handled() & ~AC.in_progress()
+    missed: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = AC.freshness_failed().newly_true()  # ty: ignore[invalid-assignment] - Dagster types it for assets alone
+    return missed.since_last_handled() & ~AC.in_progress()
 
 
 def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.AutomationCondition | None:

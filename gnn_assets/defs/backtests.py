@@ -16,8 +16,8 @@ from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
 from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
 from gnn_assets.defs.plots import equity, lines, table
-from gnn_assets.models.candidate import NO_GRAPH, variants
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.models.variants import NO_GRAPH, variants
 
 STRATEGIES = strategies_package.__name__
 
@@ -143,7 +143,7 @@ def _index_returns(run: StageRun) -> dict[date, float]:
 
 
 def _last(portfolios: pl.DataFrame) -> date:
-    return portfolios["session"].max()  # ty: ignore[invalid-return-type] - a Date column
+    return portfolios["session"].max()  # ty: ignore[invalid-explicit-return] - a Date column
 
 
 STAGES = (

@@ -13,7 +13,7 @@ from gnn_assets.bars.returns import log_returns
 from gnn_assets.bars.revisions import latest, new_revisions
 from gnn_assets.bars.schema import MARKET_BARS, QUARANTINE, RETURNS, UNIVERSE
 from gnn_assets.bars.status import coverage_failures
-from gnn_assets.bars.universe import read_universe, symbols_of
+from gnn_assets.bars.universe import read_universe, symbols_of, within_membership
 from gnn_assets.core.config import Config
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.defs.io import Report, Shelf, Stage, StageRun, TableShelf, status_rows
@@ -180,12 +180,13 @@ def _returns(run: StageRun) -> pl.DataFrame:
     belong to the universe.
     """
     config, platform = run.config, run.platform
-    return log_returns(
+    returns = log_returns(
         _newest(run.read(MARKET_BARS), config),
         sessions=platform.calendar.between(config.bars.from_session, platform.last_session),
         symbols=run.symbols,
         fill=config.execution.fill,
     )
+    return within_membership(returns, run.read(UNIVERSE))
 
 
 def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
@@ -272,7 +273,7 @@ STAGES = (
         compute=_returns,
         report=_returns_report,
         shelf=TableShelf(RETURNS),
-        code=("gnn_assets.bars.returns", "gnn_assets.bars.revisions"),
+        code=("gnn_assets.bars.returns", "gnn_assets.bars.revisions", "gnn_assets.bars.universe"),
         sections=("bars", "calendar", "execution"),
         deps=("universe", "market_bars"),
         checks=lambda _config: RETURNS_CHECKS,

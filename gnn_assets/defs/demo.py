@@ -4,6 +4,7 @@ import resource
 from datetime import date
 from time import perf_counter
 
+import dagster as dg
 import polars as pl
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -22,11 +23,11 @@ from gnn_assets.graphs.schema import GRAPH_STATISTICS
 _SHOWN = 5
 
 
-def run_demo(platform: Platform, console: Console) -> bool:
+def run_demo(platform: Platform, definitions: dg.Definitions, console: Console) -> bool:
     """Materializes everything and prints the summary; False if anything failed."""
     console.print(f"[bold]gnn_assets[/bold]: {len(platform.config.ages)} assets, {platform.label}")
     started = perf_counter()
-    outcome = _materialize_with_progress(platform, console)
+    outcome = _materialize_with_progress(platform, definitions, console)
     seconds = perf_counter() - started
     for asset, reason in outcome.failures.items():
         console.print(f"[red]{asset}[/red] failed: {reason}", highlight=False)
@@ -44,7 +45,7 @@ def run_demo(platform: Platform, console: Console) -> bool:
     return True
 
 
-def _materialize_with_progress(platform: Platform, console: Console) -> Outcome:
+def _materialize_with_progress(platform: Platform, definitions: dg.Definitions, console: Console) -> Outcome:
     columns = (SpinnerColumn(), TextColumn("{task.description:<18}"), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[doing]}"), console=console) as progress:
         tasks: dict[str, int] = {}
@@ -55,7 +56,7 @@ def _materialize_with_progress(platform: Platform, console: Console) -> Outcome:
             progress.update(tasks[asset], completed=fraction, doing=text)  # ty: ignore[invalid-argument-type]
 
         platform.progress = listen
-        return materialize(platform, job="everything")
+        return materialize(platform, definitions, job="everything")
 
 
 def _print_summary(platform: Platform, console: Console) -> None:

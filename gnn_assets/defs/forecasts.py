@@ -11,7 +11,7 @@ from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.core.sessions import age
 from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
-from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
+from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, forecast_code_version, served_champion
 from gnn_assets.forecasts.calibrate import Calibration
@@ -19,7 +19,6 @@ from gnn_assets.forecasts.card import make_card
 from gnn_assets.forecasts.checks import forecast_checks
 from gnn_assets.forecasts.publish import SessionForecasts, forecast_session, sessions_to_publish
 from gnn_assets.forecasts.schema import FORECASTS
-from gnn_assets.graphs.schema import CORRELATION_GRAPHS
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.store.panel import to_panel
 
@@ -32,9 +31,9 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
     """
     platform, config = run.platform, run.config
     champion = _served(run)
-    threads = start_jax(run)
+    threads = start_jax(platform)
     returns = run.read(RETURNS)
-    data = dataset_of(run, returns=returns, graph=run.read(CORRELATION_GRAPHS))
+    data = dataset_of(platform, run.inputs, symbols=core_symbols(run))
     served = served_champion(platform, champion)
     sessions = sessions_to_publish(
         data.sessions, facts=served.facts, model=served.model, history=config.forecasts.history_sessions

@@ -86,6 +86,7 @@ def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
     newest = graphs.statistics.row(-1, named=True)
     connected = set(graphs.edges.filter(pl.col("session") == newest["session"])["src"])
     corr, _ = pairwise_correlation(panel[-run.config.graphs.window :])
+    np.fill_diagonal(corr, 1.0)
     order = np.argsort(_sectors(run, symbols), kind="stable")
     return Report(
         data_end=newest["session"],

@@ -6,6 +6,7 @@ compute; check; publish only if no check blocks; say what happened. The last goo
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -255,7 +256,9 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         version = stage.shelf.publish(run, artefact, lineage=lineage, data_end=report.data_end)
     # An external stage that found nothing new has not changed what is stored.
     reused = not computed or (stage.external and before is not None and before.version == version)
-    run.progress(1.0, "reused: same code, configuration and inputs" if reused else "done")
+    run.progress(
+        1.0, "done" if not reused else "unchanged" if stage.external else "reused: nothing it depends on changed"
+    )
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(version),
         metadata={
@@ -310,11 +313,16 @@ def _check_result(check: Check) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
         description=check.sentence,
         metadata={
-            "value": check.value,
-            "threshold": check.threshold,
+            "value": _shown(check.value),
+            "threshold": _shown(check.threshold),
             "offenders": dg.MetadataValue.md("\n".join(f"* {row}" for row in check.offenders) or "none"),
         },
     )
+
+
+def _shown(value: float | str) -> float | str:
+    """Dagster stores numbers as JSON, which has no NaN and no infinity."""
+    return value if isinstance(value, str) or math.isfinite(value) else str(value)
 
 
 def _column_schema(table: Table) -> dg.TableSchema:

@@ -1,6 +1,6 @@
 """Assets of the models stage: gnn_weights and oos_predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -12,41 +12,46 @@ from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
 from gnn_assets.defs.plots import lines, table, training_curves
 from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO
+from gnn_assets.defs.resources import Platform
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
 from gnn_assets.models.candidate import (
     Candidate,
     candidate_folds,
-    fold_part,
     predict_out_of_sample,
     train_candidate,
-    variants,
 )
 from gnn_assets.models.checks import predictions_checks, weights_checks
 from gnn_assets.models.dataset import Dataset, build_dataset
 from gnn_assets.models.runtime import start
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.models.variants import fold_part, variants
 from gnn_assets.store.versions import Lineage
 
 WEIGHTS = "gnn_weights"
 
 
-def start_jax(run: StageRun) -> int:
+def start_jax(platform: Platform) -> int:
     """Starts jax with the configured threads; returns their number."""
-    return start(threads=run.config.runtime.threads, cache=run.platform.data / "cache" / "xla")
+    return start(threads=platform.config.runtime.threads, cache=platform.data / "cache" / "xla")
 
 
-def dataset_of(run: StageRun, *, returns: pl.DataFrame, graph: pl.DataFrame) -> Dataset:
-    """Features, graph and labels of the stage's symbols over every session with a return."""
-    core = symbols_of(run.read(UNIVERSE), "core")
+def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequence[str]) -> Dataset:
+    """Features, graph and labels of some symbols, from exactly the versions of returns and graphs that are named."""
+    returns = platform.lake.read(RETURNS, version=inputs[RETURNS.name])
     return build_dataset(
         returns,
-        graph,
+        platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name]),
         sessions=returns["session"].unique().sort().to_list(),
-        symbols=[symbol for symbol in core if symbol in run.symbols],
-        features=run.config.models.features,
-        execution=run.config.execution,
-        k=run.config.graphs.k,
+        symbols=symbols,
+        features=platform.config.models.features,
+        execution=platform.config.execution,
+        k=platform.config.graphs.k,
     )
+
+
+def core_symbols(run: StageRun) -> list[str]:
+    """Symbols of the universe's core that came through the stage this one follows."""
+    return [symbol for symbol in symbols_of(run.read(UNIVERSE), "core") if symbol in run.symbols]
 
 
 class WeightsShelf:
@@ -95,8 +100,8 @@ def _gnn_weights(run: StageRun) -> Candidate:
     fold's own validation sessions only; a NaN stops training, keeps the last finite step and fails the candidate.
     """
     config = run.config
-    start_jax(run)
-    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    start_jax(run.platform)
+    data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run))
     folds = candidate_folds(data, config=config.models, purge=config.execution.purge)
     trained = train_candidate(
         data, folds=folds, config=config.models, purge=config.execution.purge, progress=run.progress
@@ -147,8 +152,8 @@ def _oos_predictions(run: StageRun) -> pl.DataFrame:
     Backtest, gate, calibration and intervals read only this table; nothing downstream scores with weights itself.
     """
     platform, config = run.platform, run.config
-    start_jax(run)
-    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    start_jax(run.platform)
+    data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run))
     version = run.inputs[WEIGHTS]
     return predict_out_of_sample(
         lambda part: platform.weights.load(version, part),

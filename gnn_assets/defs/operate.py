@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import dagster as dg
 
 from gnn_assets.core.settings import ensure_dagster_home, subprocess_environment
-from gnn_assets.definitions import build_definitions
 from gnn_assets.defs.resources import Platform
 
 # Grace given to Dagster's processes between being asked to stop and being killed (seconds).
@@ -34,15 +33,15 @@ class Outcome:
     failures: dict[str, str]
 
 
-def materialize(platform: Platform, *, job: str) -> Outcome:
+def materialize(platform: Platform, definitions: dg.Definitions, *, job: str) -> Outcome:
     """Runs a job in this process, recorded in the same Dagster instance the UI shows.
 
     Args:
         platform: its `progress` is told how far each asset is.
+        definitions: those of the platform.
         job: one of the jobs of the definitions.
     """
     ensure_dagster_home(platform.settings)
-    definitions = build_definitions(platform)
     with dg.DagsterInstance.get() as instance:
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,

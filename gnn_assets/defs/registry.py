@@ -12,16 +12,15 @@ import polars as pl
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.backtests.scores import ALL_FOLDS
 from gnn_assets.backtests.verdict import judge_scores
-from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.checks import Check
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.io import Report, Stage, StageRun
 from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import RECIPE_SECTIONS
-from gnn_assets.graphs.schema import CORRELATION_GRAPHS
-from gnn_assets.models.candidate import predict_sessions, refit_part
+from gnn_assets.models.candidate import predict_sessions
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.mirror import mirror
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.promotion import Contender, Evidence, GateReport, judge
@@ -113,7 +112,8 @@ def _champion(run: StageRun) -> Judgement:
     platform, config = run.platform, run.config
     incumbent = platform.champion.current()
     scores = run.read(BACKTEST_SCORES)
-    version = run.inputs[WEIGHTS]
+    judged = _judged(run, scores)
+    version = judged[WEIGHTS]
     facts = platform.weights.facts(version)
     name = config.models.candidate
     candidate = Champion(
@@ -123,8 +123,8 @@ def _champion(run: StageRun) -> Judgement:
         reason="",
         verdict=judge_scores(scores, candidate=name, config=config.backtests).word,
         config_hash=json_hash(config.slice(*RECIPE_SECTIONS)),
-        oos_predictions=run.inputs["oos_predictions"],
-        portfolio_returns=run.inputs["portfolio_returns"],
+        oos_predictions=judged["oos_predictions"],
+        portfolio_returns=judged["portfolio_returns"],
         backtest_scores=run.inputs["backtest_scores"],
         data_end=facts["data_end"],
     )
@@ -144,12 +144,25 @@ def _champion(run: StageRun) -> Judgement:
     return Judgement(report=report, candidate=promoted, incumbent=incumbent)
 
 
+def _judged(run: StageRun, scores: pl.DataFrame) -> dict[str, str]:
+    """Versions of the candidate and of the tables its scores were made from.
+
+    The scores say whom they judge. Newer weights may already be stored whose scores are still to come.
+    """
+    made = run.platform.versions("backtest_scores").current()
+    assert made is not None
+    assert made.lineage is not None
+    return {**made.lineage.inputs, WEIGHTS: scores["version"][0]}
+
+
 def _newest_scores(run: StageRun, candidate: Champion) -> np.ndarray:
     """The newest session scored by the very weights that would serve it."""
-    start_jax(run)
-    data = dataset_of(run, returns=run.read(RETURNS), graph=run.read(CORRELATION_GRAPHS))
+    platform = run.platform
+    start_jax(platform)
+    facts = platform.weights.facts(candidate.version)
+    data = dataset_of(platform, facts["inputs"], symbols=facts["symbols"])
     scores = predict_sessions(
-        lambda part: run.platform.weights.load(candidate.version, part),
+        lambda part: platform.weights.load(candidate.version, part),
         data,
         model=candidate.model,
         part=refit_part(candidate.model),
@@ -318,17 +331,8 @@ STAGES = (
         shelf=PointerShelf(),
         code=("gnn_assets.registry.promotion", "gnn_assets.backtests.verdict"),
         sections=("gate", "backtests", "forecasts", "execution"),
-        deps=(
-            "universe",
-            "returns",
-            "correlation_graphs",
-            WEIGHTS,
-            "oos_predictions",
-            "portfolio_returns",
-            "backtest_scores",
-        ),
+        deps=("backtest_scores",),
         checks=lambda _config: GATE_CHECKS,
-        follows="correlation_graphs",
         kinds=frozenset({"jax"}),
         external=True,
     ),

@@ -16,8 +16,9 @@ from gnn_assets.core.errors import DataError
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.forecasts.calibrate import Calibration, fit_calibration
 from gnn_assets.forecasts.predict import forecast_frame
-from gnn_assets.models.candidate import predict_sessions, refit_part
+from gnn_assets.models.candidate import predict_sessions
 from gnn_assets.models.dataset import Dataset
+from gnn_assets.models.variants import refit_part
 from gnn_assets.store.panel import to_panel
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from gnn_assets.bars.returns import log_returns
 from gnn_assets.bars.revisions import latest
+from gnn_assets.bars.universe import within_membership
 from gnn_assets.core.config import Config
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.forecasts.card import libraries, rows_hash
@@ -42,13 +43,20 @@ class Verification:
 
 
 def recompute(
-    card: Mapping[str, Any], *, bars: pl.DataFrame, served: Served, calendar: SessionCalendar, config: Config
+    card: Mapping[str, Any],
+    *,
+    bars: pl.DataFrame,
+    universe: pl.DataFrame,
+    served: Served,
+    calendar: SessionCalendar,
+    config: Config,
 ) -> pl.DataFrame:
     """The session's forecasts again, from bars no later than the session.
 
     Args:
         card: the card of the forecasts.
         bars: MARKET_BARS rows of the version the card names; later rows and revisions are cut off here.
+        universe: UNIVERSE rows of the version the card names.
         served: the weights and predictions the card names.
         calendar: the exchange's sessions.
         config: the configuration the card names.
@@ -60,12 +68,13 @@ def recompute(
     known = bars.filter(pl.col("session") <= session, pl.col("source") == card["source"])
     newest = latest(known, known_at=datetime.fromisoformat(card["known_at"]))
     symbols = card["nodes"]
-    returns = log_returns(
+    every = log_returns(
         newest,
         sessions=calendar.between(config.bars.from_session, session),
         symbols=sorted({*symbols, *newest["symbol"].unique()}),
         fill=config.execution.fill,
     )
+    returns = within_membership(every, universe)
     sessions = returns["session"].unique().sort().to_list()
     graphs = config.graphs
     neighbours = correlation_neighbours(

@@ -9,9 +9,9 @@ Known at:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,14 @@ import polars as pl
 from gnn_assets.core.config import ModelsConfig
 from gnn_assets.core.errors import DataError, ModelError
 from gnn_assets.core.folds import Fold, walk_forward
-from gnn_assets.core.plugins import load_plugin
-from gnn_assets.models import zoo
 from gnn_assets.models.dataset import Dataset
-from gnn_assets.models.fitted import Fitted, Progress, Shapes
+from gnn_assets.models.fitted import Fitted, Progress
 from gnn_assets.models.runtime import library_versions, thread_count
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.models.side_by_side import side_by_side
+from gnn_assets.models.variants import Variant, fold_part, refit_part, variant_of, variants
 from gnn_assets.store.panel import from_panel
 
-NO_GRAPH = "_no_graph"
-REFIT = "refit"
 # Gives the arrays of a part by its name; asked only for parts that have arrays.
 LoadPart = Callable[[str], Mapping[str, np.ndarray]]
 
@@ -40,8 +38,8 @@ class Candidate:
 
     Args:
         parts: part → its arrays; models with nothing to train have none.
-        facts: JSON data: models, seeds, threads, libraries, and for each part what it was trained on and how it went.
-        seconds: part → seconds of training; told to people, never stored beside the weights.
+        facts: JSON data: models, threads, libraries, and for each part its seed, its sessions and how training went.
+        seconds: part → seconds of training; for people, never stored beside the weights.
     """
 
     parts: Mapping[str, Mapping[str, np.ndarray]]
@@ -49,46 +47,12 @@ class Candidate:
     seconds: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One of the models that are trained and judged together.
-
-    Args:
-        model: its name in tables.
-        plugin: the module of the zoo it is made by.
-        graph: whether it is shown the graph.
-    """
-
-    model: str
-    plugin: str
-    graph: bool = True
-
-    def load(self) -> ModuleType:
-        """The plug-in."""
-        return load_plugin(zoo.__name__, self.plugin)
-
-    def seen(self, data: Dataset) -> Dataset:
-        """The data as this model sees them."""
-        return data if self.graph else data.without_graph()
-
-
-def variants(config: ModelsConfig) -> tuple[Variant, ...]:
-    """The candidate, the same without graph, and the baselines it must be seen beside."""
-    return (
-        Variant(config.candidate, config.candidate),
-        Variant(config.candidate + NO_GRAPH, config.candidate, graph=False),
-        *(Variant(name, name) for name in config.baselines if name != config.candidate),
-    )
-
-
-def fold_part(model: str, fold: int) -> str:
-    """Name of a fold's part."""
-    return f"{model}/fold_{fold:02d}"
-
-
-def refit_part(model: str) -> str:
-    """Name of the final refit's part."""
-    return f"{model}/{REFIT}"
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    part: str
+    fitted: Fitted
+    facts: Mapping[str, Any]
+    seconds: float
 
 
 def candidate_folds(data: Dataset, *, config: ModelsConfig, purge: int) -> tuple[Fold, ...]:
@@ -98,8 +62,15 @@ def candidate_folds(data: Dataset, *, config: ModelsConfig, purge: int) -> tuple
         ConfigError: if not even one test session fits.
         DataError: if no session has complete features.
     """
+    lengths = config.folds
     return walk_forward(
-        len(data.sessions), first=data.first_index, purge=purge, **config.folds.model_dump(mode="python")
+        len(data.sessions),
+        first=data.first_index,
+        train=lengths.train,
+        validation=lengths.validation,
+        test=lengths.test,
+        purge=purge,
+        embargo=lengths.embargo,
     )
 
 
@@ -116,8 +87,8 @@ def train_candidate(
         folds: of `candidate_folds`.
         config: the section `models`.
         purge: sessions until a label is known.
-        progress: called with the finished share of all training and a line with the model, its loss, its IC and the
-            seconds left.
+        progress: called on this thread with the finished share of all training and a line with the part, its loss,
+            its IC and the seconds left.
 
     Raises:
         DataError: if fewer labels are known than a refit needs.
@@ -132,74 +103,73 @@ def train_candidate(
             do="shorten models.folds.train or models.folds.validation",
         )
     started = perf_counter()
-    parts: dict[str, Mapping[str, np.ndarray]] = {}
-    told: dict[str, dict[str, Any]] = {}
-    seconds: dict[str, float] = {}
-    models = variants(config)
-    # Only the candidate and its ablation take time worth telling of; the baselines come after them.
-    n_fits = sum(variant.plugin == config.candidate for variant in models) * (len(folds) + 1)
 
-    def fit(variant: Variant, part: str, *, number: int, train: range, **further: Any) -> Fitted:
-        done = len(told)
+    def timed(share: float, text: str) -> None:
+        left = (perf_counter() - started) * (1 - share) / share
+        progress(share, f"{text}, about {left:.0f} s left")
 
+    chains = [
+        partial(_train_chain, variant, data, folds=folds, refit=refit, config=config, purge=purge)
+        for variant in variants(config)
+    ]
+    # The candidate and its ablation take all the time; the baselines are done before a line about them is read.
+    trained = [*side_by_side(chains[:2], progress=timed), *(chain(_unheard) for chain in chains[2:])]
+    told = [part for chain in trained for part in chain]
+    return Candidate(
+        parts={trained.part: trained.fitted.arrays for trained in told if trained.fitted.arrays},
+        facts={
+            "models": {each.model: {"plugin": each.plugin, "graph": each.graph} for each in variants(config)},
+            "symbols": list(data.symbols),
+            "features": list(data.feature_names),
+            "threads": thread_count(),
+            "libraries": library_versions(),
+            "parts": {trained.part: trained.facts for trained in told},
+        },
+        seconds={trained.part: trained.seconds for trained in told},
+    )
+
+
+def _train_chain(
+    variant: Variant,
+    data: Dataset,
+    progress: Progress,
+    *,
+    folds: Sequence[Fold],
+    refit: range,
+    config: ModelsConfig,
+    purge: int,
+) -> list[_Trained]:
+    """Trains one model: fold by fold, then the refit, which needs the folds' best epochs."""
+    seen, plugin = variant.seen(data), variant.load()
+    trained: list[_Trained] = []
+
+    def train(part: str, number: int, train: range, validation: range | None, test: range | None, epochs: int | None) -> None:
         def report(share: float, text: str) -> None:
-            finished = min((done + share) / n_fits, 1.0)
-            left = (perf_counter() - started) * (1 / finished - 1)
-            progress(finished, f"{part}: {text}, about {left:.0f} s left")
+            progress((len(trained) + share) / (len(folds) + 1), f"{part}: {text}")
 
         seed = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
         before = perf_counter()
-        fitted = variant.load().fit(
-            variant.seen(data), train=train, config=config, seed=seed, progress=report, **further
+        fitted = plugin.fit(
+            seen, train=train, validation=validation, config=config, seed=seed, epochs=epochs, progress=report
         )
-        seconds[part] = perf_counter() - before
-        if fitted.arrays:
-            parts[part] = fitted.arrays
-        told[part] = {
+        facts = {
             "seed": seed,
             "train": _ends(data, train),
+            "validation": _ends(data, validation),
+            "test": _ends(data, test),
+            "training_end": data.sessions[(validation or train)[-1] + purge].isoformat(),
             "best_epoch": fitted.best_epoch,
             "validation_ic": fitted.validation_ic,
             "curve": [dict(point) for point in fitted.curve],
             "failure": fitted.failure,
         }
-        return fitted
+        trained.append(_Trained(part, fitted, facts, perf_counter() - before))
 
-    for variant in models:
-        best_epochs = []
-        for fold in folds:
-            part = fold_part(variant.model, fold.number)
-            fitted = fit(
-                variant,
-                part,
-                number=fold.number + 1,
-                train=fold.train,
-                validation=fold.validation,
-                epochs=None,
-            )
-            best_epochs.append(fitted.best_epoch)
-            told[part] |= {
-                "validation": _ends(data, fold.validation),
-                "test": _ends(data, fold.test),
-                "training_end": _known(data, fold.validation, purge),
-            }
-        part = refit_part(variant.model)
-        fit(variant, part, number=0, train=refit, validation=None, epochs=max(1, round(median(best_epochs))))
-        told[part] |= {"validation": None, "test": None, "training_end": _known(data, refit, purge)}
-    facts = {
-        "models": {variant.model: {"plugin": variant.plugin, "graph": variant.graph} for variant in models},
-        "symbols": list(data.symbols),
-        "features": list(data.feature_names),
-        "threads": thread_count(),
-        "libraries": library_versions(),
-        "parts": told,
-    }
-    return Candidate(parts, facts, seconds)
-
-
-def expected_shapes(data: Dataset, *, part: str, config: ModelsConfig) -> Shapes:
-    """Name → (shape, dtype) of a part's arrays; empty for a model with nothing to train."""
-    return _variant(part.partition("/")[0], config).load().expected_shapes(data, config)
+    for fold in folds:
+        train(fold_part(variant.model, fold.number), fold.number + 1, fold.train, fold.validation, fold.test, None)
+    epochs = max(1, round(median(each.fitted.best_epoch for each in trained)))
+    train(refit_part(variant.model), 0, refit, None, None, epochs)
+    return trained
 
 
 def predict_sessions(
@@ -220,9 +190,10 @@ def predict_sessions(
         others are asked for with it.
 
     Raises:
+        ModelError: if the configuration has no such model.
         WeightsMismatch: if the arrays do not fit the model.
     """
-    variant = _variant(model, config)
+    variant = variant_of(model, config)
     plugin = variant.load()
     arrays = load_part(part) if plugin.expected_shapes(data, config) else {}
     return plugin.predict(arrays, variant.seen(data), sessions=sessions, config=config)
@@ -251,13 +222,13 @@ def predict_out_of_sample(
         A frame of `OOS_PREDICTIONS`; a symbol without complete features has no row.
 
     Raises:
-        ModelError: if a part is absent, or was trained on anything known only after its first test session.
+        ModelError: if a part is absent, or was trained on a label known only at its first test session or later.
     """
     frames = []
     for variant in variants(config):
         for fold in folds:
             part = fold_part(variant.model, fold.number)
-            training_end = _training_end(facts, part, first_test=data.sessions[fold.test.start].isoformat())
+            training_end = _training_end(facts, part, first_test=data.sessions[fold.test[0]].isoformat())
             scores_SxN = predict_sessions(
                 load_part, data, model=variant.model, part=part, sessions=fold.test, config=config
             )
@@ -272,15 +243,6 @@ def predict_out_of_sample(
                 )
             )
     return OOS_PREDICTIONS.conform(pl.concat(frames))
-
-
-def _variant(model: str, config: ModelsConfig) -> Variant:
-    known = {variant.model: variant for variant in variants(config)}
-    if model not in known:
-        raise ModelError.of(
-            "model", expected=f"one of {', '.join(known)}", was=repr(model), do="use the configuration it came from"
-        )
-    return known[model]
 
 
 def _training_end(facts: Mapping[str, Any], part: str, *, first_test: str) -> str:
@@ -299,9 +261,9 @@ def _training_end(facts: Mapping[str, Any], part: str, *, first_test: str) -> st
     return training_end
 
 
-def _ends(data: Dataset, rows: range) -> list[str]:
-    return [data.sessions[rows[0]].isoformat(), data.sessions[rows[-1]].isoformat()]
+def _ends(data: Dataset, rows: range | None) -> list[str] | None:
+    return None if rows is None else [data.sessions[rows[0]].isoformat(), data.sessions[rows[-1]].isoformat()]
 
 
-def _known(data: Dataset, rows: range, purge: int) -> str:
-    return data.sessions[rows[-1] + purge].isoformat()
+def _unheard(share: float, text: str) -> None:
+    """Progress nobody waits for."""

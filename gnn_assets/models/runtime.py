@@ -37,6 +37,7 @@ def start(*, threads: int, cache: Path) -> int:
         pin_threads(threads)
         import jax
 
+        _drop_torn(cache)
         jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
         # Both defaults keep only programs that took seconds: ours are many and small.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -67,6 +68,17 @@ def thread_count() -> int:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries whose change may change a bit."""
     return {name: version(name) for name in LIBRARIES}
+
+
+def _drop_torn(cache: Path) -> None:
+    """Removes programs whose writer was killed half-way: jax would find them unreadable at every start."""
+    from jax._src.compilation_cache import decompress_executable
+
+    for entry in cache.glob("*-cache"):
+        try:
+            decompress_executable(entry.read_bytes())
+        except Exception:  # noqa: BLE001 - which error it is depends on the compressor jax found
+            entry.unlink(missing_ok=True)
 
 
 def _running() -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from typing import Any
 
 import polars as pl
 
@@ -31,9 +32,7 @@ def sessions(count: int) -> tuple[date, ...]:
     return calendar().sessions[start : start + count]
 
 
-def bars(
-    closes: Mapping[str, Sequence[float | None]], *, dates: Sequence[date] | None = None, **values
-) -> pl.DataFrame:
+def bars(closes: Mapping[str, Any], *, dates: Sequence[date] | None = None, **values) -> pl.DataFrame:
     """Bars in a source's shape; other columns than the close are null unless given as name → one value for all."""
     rows = [
         {"symbol": symbol, "session": session, "close": close, **values}
@@ -52,6 +51,6 @@ def record(stored: pl.DataFrame, fetched: pl.DataFrame, *, at: datetime = LATER,
     return new_revisions(stored, fetched, calendar=calendar(), fetched_at=at, **facts)
 
 
-def stored_bars(closes: Mapping[str, Sequence[float | None]], **values) -> pl.DataFrame:
+def stored_bars(closes: Mapping[str, Any], **values) -> pl.DataFrame:
     """A history of first revisions."""
     return record(MARKET_BARS.empty(), bars(closes, **values))

@@ -49,7 +49,9 @@ def test_an_impossible_close_is_refused_alone_and_the_row_is_kept_as_it_came(clo
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "volume"])
 def test_any_other_value_that_is_not_finite_is_refused_too(column):
-    assert broken_rules(bars({"A": [10.0]}, **{column: float("inf")})) == [("A", DAYS[0], "not_finite")]
+    assert broken_rules(bars({"A": [10.0]}).with_columns(pl.lit(float("inf")).alias(column))) == [
+        ("A", DAYS[0], "not_finite")
+    ]
 
 
 def test_a_date_that_is_no_session_is_refused():

@@ -16,7 +16,7 @@ SYMBOLS = tuple(read_universe("sp500_sample.yaml")["symbol"])
 
 
 def files():
-    return {file.name: file.read_binary() for file in metadata.files("skfolio") if file.name.startswith("sp500_")}
+    return {file.name: file.read_binary() for file in metadata.files("skfolio") or () if file.name.startswith("sp500_")}
 
 
 def test_every_symbol_of_the_shipped_universe_has_a_close_on_every_session():

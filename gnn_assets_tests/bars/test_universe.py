@@ -1,3 +1,5 @@
+from typing import Any
+
 import polars as pl
 import pytest
 import yaml
@@ -8,7 +10,7 @@ from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import _SYMBOL, read_universe, symbols_of
 from gnn_assets.core.errors import UniverseError
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "survivor_only": False,
     "from_session": "2020-01-02",
     "symbols": [{"symbol": symbol, "tier": "core", "sector": "Energy"} for symbol in ("XOM", "CVX", "RRC")],

@@ -96,7 +96,7 @@ def test_later_overrides_win_and_leave_the_rest_alone():
 
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        build_config("sample").graphs.k = 3
+        build_config("sample").graphs.k = 3  # ty: ignore[invalid-assignment]
 
 
 def test_fill_and_horizon_decide_lag_purge_and_cost():

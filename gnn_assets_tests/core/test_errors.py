@@ -9,7 +9,7 @@ from gnn_assets.core.errors import ConfigError, GnnAssetsError
 def drawn_tree():
     """Name → name of its parent, as the module's docstring draws it."""
     path, parents = [], {}
-    for line in errors.__doc__.splitlines():
+    for line in (errors.__doc__ or "").splitlines():
         found = re.match(r"    ([│ ]*(?:[├└]── )?)([A-Z]\w+)(?:  .*)?$", line)
         if found:
             depth = len(found.group(1)) // 4

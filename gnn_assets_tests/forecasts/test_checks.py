@@ -50,6 +50,11 @@ def test_one_wrong_row_is_an_error_and_named(calendar, name, column, value):
     assert check.offenders[0].startswith("S0 2021-11-2")
 
 
+def test_a_forecast_from_a_session_yet_to_come_is_an_error(calendar):
+    frame = pl.concat([_frame(calendar), _frame(calendar, session=date(2021, 11, 24))])
+    assert _check(frame, calendar)["forecasts_dated"].value == len(SYMBOLS)
+
+
 @pytest.mark.parametrize(("missing", "passed"), [(2, True), (3, False), (10, False)])
 def test_exactly_the_least_share_of_symbols_is_enough(calendar, missing, passed):
     frame = pl.concat([_frame(calendar).tail(10 - missing), _frame(calendar, session=BEFORE)])

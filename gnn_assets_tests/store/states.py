@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from gnn_assets.store.schema import Table
 from gnn_assets.store.versions import Lineage, Versions
 from gnn_assets.store.weights import WeightsStore
 
+T = TypeVar("T")
 MOMENT = datetime(2022, 12, 28, 21, 30, tzinfo=UTC)
 CLOCK = SnapshotClock(MOMENT)
 SYMBOLS = ("AAA", "BBB", "CCC")
@@ -155,6 +157,11 @@ STORED: dict[str, Callable[[Path], int]] = {
     "pointer": _pointer,
     "ledger": _ledger,
 }
+
+
+def known(value: T | None) -> T:
+    assert value is not None
+    return value
 
 
 def temporaries(root: Path) -> list[Path]:

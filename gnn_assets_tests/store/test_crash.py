@@ -10,7 +10,17 @@ import pytest
 
 from gnn_assets.core.errors import CorruptArtefact
 from gnn_assets.store.files import sweep_temporaries
-from gnn_assets_tests.store.states import LEVELS, STORED, WRITE, lake_at, levels_of, lineage, pointer_at, temporaries
+from gnn_assets_tests.store.states import (
+    LEVELS,
+    STORED,
+    WRITE,
+    known,
+    lake_at,
+    levels_of,
+    lineage,
+    pointer_at,
+    temporaries,
+)
 from gnn_assets_tests.store.worker import Workers, wait_for
 
 SEED = 20221228
@@ -136,9 +146,11 @@ def _kill_and_check(root: Path, workers: Workers, *, kills: int) -> None:
             assert acked[name] <= step <= acked[name] + 1, told
             ahead += step > acked[name]
             acked[name] = step
+    for name, write in WRITE.items():
+        write(root, acked[name] + 1)
+        assert STORED[name](root) == acked[name] + 1, f"seed {SEED}, {name}: the next writer could not go on"
     sweep_temporaries(root)
     assert temporaries(root) == []
-    assert sum(acked.values()) > 0, "nothing was written at all"
     print(
         f"\n{kills} kills (seed {SEED}): 0 torn, 0 acknowledged lost; {sum(acked.values())} steps written, "
         f"{interrupted} kills in the middle of a file, {ahead} between the write and its acknowledgement"
@@ -155,6 +167,6 @@ def test_a_healed_copy_serves_the_same_content(tmp_path):
 
     healed = other.publish(LEVELS, levels_of(1), lineage=lineage(1), data_end=None)
 
-    assert healed.version == lake_at(tmp_path).manifest(LEVELS).version
+    assert healed.version == known(lake_at(tmp_path).manifest(LEVELS)).version
     assert other.read(LEVELS).equals(levels_of(1))
     assert len(other.versions("levels").history()) == 1

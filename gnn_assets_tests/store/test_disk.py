@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_full_disk_is_said_in_one_sentence_and_loses_nothing(tmp_path):
 
 
 @contextmanager
-def _mounted(image: Path, folder: Path, *, mode: str) -> Iterator[bool]:
+def _mounted(image: Path, folder: Path, *, mode: str) -> Generator[bool]:
     folder.mkdir(exist_ok=True)
     done = subprocess.run(
         ["mount", "-o", f"loop,data={mode}", str(image), str(folder)], capture_output=True, check=False

@@ -1,6 +1,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_a_temporary_swept_while_it_is_made_is_made_again(tmp_path, monkeypatch)
     made = []
     mkdir = Path.mkdir
 
-    def swept(folder: Path, *rest: object, **options: object) -> None:
+    def swept(folder: Path, *rest: Any, **options: Any) -> None:
         mkdir(folder, *rest, **options)
         made.append(folder)
         if len(made) == 1:

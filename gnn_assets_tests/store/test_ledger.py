@@ -1,10 +1,12 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnn_assets.core.errors import CorruptArtefact, StoreError
+from gnn_assets.core.errors import CorruptArtefact, DiskFull, StoreError
 from gnn_assets_tests.store.states import MOMENT, WRITE, ledger_at
 
 _JSON = st.recursive(
@@ -84,3 +86,28 @@ def test_a_damaged_line_names_file_and_number(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'"step":2', b'"step":9'))
     with pytest.raises(CorruptArtefact, match=r"events\.jsonl, line 2: .* restore a backup"):
         ledger_at(tmp_path).read("events")
+
+
+def test_a_line_spelt_otherwise_is_a_damaged_one(tmp_path):
+    WRITE["ledger"](tmp_path, 1)
+    path = tmp_path / "ledger" / "events.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"step":1', b'"step": 1'))
+    with pytest.raises(CorruptArtefact, match="line 1"):
+        ledger_at(tmp_path).read("events")
+
+
+def test_a_line_that_does_not_reach_the_disk_is_taken_back(tmp_path, monkeypatch):
+    WRITE["ledger"](tmp_path, 1)
+    path = tmp_path / "ledger" / "events.jsonl"
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFull, match="disk full: need"):
+            WRITE["ledger"](tmp_path, 2)
+    assert path.read_bytes() == before
+    WRITE["ledger"](tmp_path, 2)
+    assert [record["step"] for record in ledger_at(tmp_path).read("events")] == [1, 2]

@@ -1,4 +1,4 @@
-import importlib
+import importlib.util
 import pkgutil
 from datetime import date
 

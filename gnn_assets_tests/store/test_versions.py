@@ -9,7 +9,7 @@ from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, PointerConf
 from gnn_assets.store.files import write_atomic
 from gnn_assets.store.sealed import seal
 from gnn_assets.store.versions import Lineage, Versions
-from gnn_assets_tests.store.states import MOMENT, lineage, pointer_at
+from gnn_assets_tests.store.states import MOMENT, known, lineage, pointer_at
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -70,7 +70,7 @@ def test_a_rollback_is_a_publication_like_any_other(tmp_path):
     for version in ("a", "b", "a"):
         pointer.publish(version)
     assert [made.version for made in pointer.history()] == ["a", "b", "a"]
-    assert pointer.current().version == "a"
+    assert known(pointer.current()).version == "a"
 
 
 @settings(deadline=None, max_examples=20)
@@ -92,7 +92,7 @@ def test_order_is_that_of_publication_when_the_clock_stands_still(tmp_path):
     pointer = pointer_at(tmp_path)
     for version in ("z", "a", "m"):
         pointer.publish(version)
-    assert pointer.as_of(MOMENT).version == "m"
+    assert known(pointer.as_of(MOMENT)).version == "m"
     assert [made.sequence for made in pointer.history()] == [1, 2, 3]
 
 

@@ -90,23 +90,26 @@ def write_step(root: Path, store: str, step: str) -> None:
 def publish_levels(root: Path, seconds: str) -> None:
     """Publishes one version after the other, and back again."""
     deadline, step = time.monotonic() + float(seconds), 1
-    while time.monotonic() < deadline:
-        states.WRITE["levels"](root, step)
+    while step == 1 or time.monotonic() < deadline:
         step = step % 50 + 1
+        states.WRITE["levels"](root, step)
     (root / "over").touch()
 
 
 def _read_until_over(root: Path, out: str, read: Any) -> None:
     reads, errors, mixes, seen = 0, [], 0, set()
-    while not (root / "over").exists():
+    over = False
+    while not over:
+        over = (root / "over").exists()  # seen before the last read, so that one read comes after every publication
         try:
             height, low, high = read()
         except BaseException as error:
             errors.append(repr(error))
-            continue
-        reads += 1
-        mixes += not low == high == height - 1000
-        seen.add(low)
+        else:
+            reads += 1
+            mixes += not low == high == height - 1000
+            seen.add(low)
+        Path(f"{out}.started").touch()
     Path(out).write_text(json.dumps({"reads": reads, "errors": errors, "mixes": mixes, "versions": len(seen)}))
 
 
@@ -115,7 +118,8 @@ def read_with_polars(root: Path, out: str) -> None:
 
     def read() -> tuple[int, int, int]:
         rows = lake.read(states.LEVELS)
-        return rows.height, rows["value"].min(), rows["value"].max()
+        values = rows["value"].to_numpy()
+        return rows.height, int(values.min()), int(values.max())
 
     _read_until_over(root, out, read)
 
@@ -219,7 +223,7 @@ def survive_power_cut(root: Path, image: str, copy: str) -> None:
 
 
 def survive_power_cut_without_sync(root: Path, image: str, copy: str) -> None:
-    os.fsync = lambda _: None
+    setattr(os, "fsync", lambda _: None)  # noqa: B010 (a process of its own)
     survive_power_cut(root, image, copy)
 
 

@@ -39,51 +39,44 @@ _SLOPE = 0.2
 _EPSILON = 1e-9
 
 
-class Attention(nnx.Module):
-    """Multi-head attention from each symbol to its neighbours."""
-
-    def __init__(self, width: int, heads: int, rngs: nnx.Rngs) -> None:
-        self.heads = heads
-        self.receiver = nnx.Linear(width, width, use_bias=False, rngs=rngs)
-        self.sender = nnx.Linear(width, width, rngs=rngs)
-        self.edge = nnx.Linear(1, width, use_bias=False, rngs=rngs)
-        initial = nnx.initializers.lecun_normal(in_axis=1, out_axis=0)
-        self.weigh = nnx.Param(initial(rngs.params(), (heads, width // heads)))
-
-    def __call__(self, states_NxH: jax.Array, neighbours_NxK: jax.Array, corr_NxK: jax.Array) -> jax.Array:
-        """Messages to each symbol, float32 (N, H); zero without neighbours."""
-        present_NxK = neighbours_NxK >= 0
-        senders_NxKxH = self.sender(states_NxH)[jnp.where(present_NxK, neighbours_NxK, 0)]
-        pairs_NxKxH = self.receiver(states_NxH)[:, None] + senders_NxKxH + self.edge(corr_NxK[..., None])
-        logits_NxKxA = jnp.einsum(
-            "nkad,ad->nka", self._by_head(nnx.leaky_relu(pairs_NxKxH, _SLOPE)), self.weigh.get_value()
-        )
-        present = present_NxK[..., None]
-        # The largest logit is taken away for range only, so no gradient passes through it.
-        largest = jax.lax.stop_gradient(jnp.where(present, logits_NxKxA, -jnp.inf).max(axis=1, keepdims=True))
-        weights = jnp.where(present, jnp.exp(jnp.where(present, logits_NxKxA - largest, 0.0)), 0.0)
-        shares_NxKxA = weights / (weights.sum(axis=1, keepdims=True) + _EPSILON)
-        return jnp.einsum("nka,nkad->nad", shares_NxKxA, self._by_head(senders_NxKxH)).reshape(states_NxH.shape)
-
-    def _by_head(self, values_NxKxH: jax.Array) -> jax.Array:
-        return values_NxKxH.reshape(*values_NxKxH.shape[:-1], self.heads, -1)
-
-
 class Layer(nnx.Module):
     """A symbol's own path and its neighbours' messages, added to its state."""
 
     def __init__(self, size: NetworkConfig, rngs: nnx.Rngs) -> None:
-        self.own = nnx.Linear(size.hidden, size.hidden, use_bias=False, rngs=rngs)
-        self.attention = Attention(size.hidden, size.heads, rngs)
+        self.heads = size.heads
+        # One product for the three matrices W, U, V: small products cost more to start than to compute.
+        self.project = nnx.Linear(size.hidden, 3 * size.hidden, rngs=rngs)
+        self.edge = nnx.Linear(1, size.hidden, use_bias=False, rngs=rngs)
+        initial = nnx.initializers.lecun_normal(in_axis=1, out_axis=0)
+        self.weigh = nnx.Param(initial(rngs.params(), (size.heads, size.hidden // size.heads)))
         self.norm = nnx.LayerNorm(size.hidden, rngs=rngs)
         self.dropout = nnx.Dropout(size.dropout, broadcast_dims=(0,))
 
     def __call__(
-        self, states_NxH: jax.Array, neighbours_NxK: jax.Array, corr_NxK: jax.Array, key: jax.Array | None
+        self, states_NxH: jax.Array, neighbours_KxN: jax.Array, corr_KxN: jax.Array, key: jax.Array | None
     ) -> jax.Array:
         """The next states, float32 (N, H)."""
-        mixed = self.own(states_NxH) + self.attention(states_NxH, neighbours_NxK, corr_NxK)
-        return states_NxH + self.dropout(nnx.gelu(self.norm(mixed)), deterministic=key is None, rngs=key)
+        own_NxH, receiver_NxH, sender_NxH = jnp.split(self.project(states_NxH), 3, axis=-1)
+        messages_NxH = self._attend(receiver_NxH, sender_NxH, neighbours_KxN, corr_KxN)
+        moved_NxH = nnx.gelu(self.norm(own_NxH + messages_NxH))
+        return states_NxH + self.dropout(moved_NxH, deterministic=key is None, rngs=key)
+
+    def _attend(
+        self, receiver_NxH: jax.Array, sender_NxH: jax.Array, neighbours_KxN: jax.Array, corr_KxN: jax.Array
+    ) -> jax.Array:
+        """Messages to each symbol, zero without neighbours; neighbours lead, so that sums run over whole rows."""
+        width = sender_NxH.shape[-1]
+        heads_AxH = jnp.repeat(jnp.eye(self.heads, dtype=sender_NxH.dtype), width // self.heads, axis=1)
+        present_KxNx1 = (neighbours_KxN >= 0)[..., None]
+        sender_KxNxH = sender_NxH[jnp.maximum(neighbours_KxN, 0)]
+        pair_KxNxH = nnx.leaky_relu(receiver_NxH + sender_KxNxH + self.edge(corr_KxN[..., None]), _SLOPE)
+        logit_KxNxA = pair_KxNxH @ (heads_AxH * self.weigh.get_value().reshape(-1)).T
+        # The largest logit is taken away for range only, so no gradient passes through it.
+        largest_NxA = jax.lax.stop_gradient(jnp.where(present_KxNx1, logit_KxNxA, -jnp.inf).max(axis=0))
+        raised_KxNxA = jnp.exp(jnp.where(present_KxNx1, logit_KxNxA - largest_NxA, 0.0))
+        weight_KxNxA = jnp.where(present_KxNx1, raised_KxNxA, 0.0)
+        share_KxNxA = weight_KxNxA / (weight_KxNxA.sum(axis=0) + _EPSILON)
+        return ((share_KxNxA @ heads_AxH) * sender_KxNxH).sum(axis=0)
 
 
 class GraphAttention(nnx.Module):
@@ -104,11 +97,11 @@ class GraphAttention(nnx.Module):
     ) -> jax.Array:
         """Scores, float32 (N,); with a key, channels are dropped."""
         # A symbol without features says nothing to others.
-        heard_NxK = jnp.where(mask_N[neighbours_NxK], neighbours_NxK, -1)
+        heard_NxK = jnp.where(mask_N[jnp.maximum(neighbours_NxK, 0)], neighbours_NxK, -1)
         keys = [None] * len(self.layers) if key is None else jax.random.split(key, len(self.layers))
         states_NxH = self.encoder(features_NxF)
         for layer, layer_key in zip(self.layers, keys, strict=True):
-            states_NxH = layer(states_NxH, heard_NxK, corr_NxK, layer_key)
+            states_NxH = layer(states_NxH, heard_NxK.T, corr_NxK.T, layer_key)
         return self.head(states_NxH)[:, 0]
 
 

@@ -1,0 +1,61 @@
+"""Shared homes: a whole platform, materialized once by the real command in its own folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMAND = Path(sys.executable).with_name("gnn-assets")
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder a platform lives in, and the command line run inside it."""
+
+    path: Path
+
+    @classmethod
+    def fresh(cls, path: Path) -> "Home":
+        path.mkdir(parents=True)
+        for name in ("dagster.yaml", "workspace.yaml"):
+            shutil.copy(ROOT / name, path / name)
+        return cls(path)
+
+    def copy(self, path: Path) -> "Home":
+        shutil.copytree(self.path, path)
+        return Home(path)
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("GNN_ASSETS", "DAGSTER"))}
+        return {**mine, "GNN_ASSETS_PROFILE": "test", "GNN_ASSETS_HOME": str(self.path), "COLUMNS": "200", **extra}
+
+    def run(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.path,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory) -> Home:
+    """A home in which `gnn-assets demo` ran once. Read it; to change something, take a copy."""
+    home = Home.fresh(tmp_path_factory.mktemp("platform") / "home")
+    result = home.run("demo")
+    assert result.returncode == 0, result.stdout + result.stderr
+    (home.path / "demo.txt").write_text(result.stdout, encoding="utf-8")
+    return home
+
+
+@pytest.fixture
+def home_copy(demo_home, tmp_path) -> Home:
+    """The materialized home, to be broken."""
+    return demo_home.copy(tmp_path / "home")
