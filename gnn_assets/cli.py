@@ -28,10 +28,10 @@ app.add_typer(config_app, name="config")
 @app.command()
 def demo() -> None:
     """Materialize every asset, with progress, then say what came out."""
+    platform = Platform.from_environment()
     from gnn_assets.definitions import build_definitions
     from gnn_assets.defs.demo import run_demo
 
-    platform = Platform.from_environment()
     raise typer.Exit(0 if run_demo(platform, build_definitions(platform), Console()) else 1)
 
 
@@ -94,8 +94,9 @@ def config_check() -> None:
     from gnn_assets.defs.bars import check_inputs
 
     settings = read_settings()
+    config = load_config(settings)
     typer.echo(f"configuration is valid: profile {settings.profile} (of {', '.join(profile_names())})")
-    typer.echo(check_inputs(load_config(settings)))
+    typer.echo(check_inputs(config))
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def _portfolio_returns(run: StageRun) -> pl.DataFrame:
     return portfolio_returns(
         predictions,
         returns,
-        sessions=returns["session"].unique().sort().to_list(),
+        sessions=run.platform.sessions_of(returns),
         symbols=predictions["symbol"].unique().sort().to_list(),
         execution=run.config.execution,
         config=run.config.backtests,

@@ -15,6 +15,7 @@ from gnn_assets.bars.schema import MARKET_BARS, QUARANTINE, RETURNS, UNIVERSE
 from gnn_assets.bars.status import coverage_failures
 from gnn_assets.bars.universe import read_universe, symbols_of, within_membership
 from gnn_assets.core.config import Config
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.defs.io import Report, Shelf, Stage, StageRun, TableShelf, status_rows
 from gnn_assets.defs.plots import lines, table
@@ -32,12 +33,14 @@ class BarsUpdate:
         added: the rows to append.
         refused: the rows for quarantine.
         fetch_failures: symbol → why the source gave nothing.
+        intact: whether every stored file was whole; if not, the table is written anew instead of appended to.
     """
 
     stored: pl.DataFrame
     added: pl.DataFrame
     refused: pl.DataFrame
     fetch_failures: dict[str, str]
+    intact: bool
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class BarsShelf:
         lake = run.platform.lake
         if not artefact.refused.is_empty():
             lake.upsert(QUARANTINE, artefact.refused, run_id=run.run_id)
-        return lake.append(MARKET_BARS, artefact.added, lineage=lineage, data_end=data_end, run_id=run.run_id).version
+        write, rows = (lake.append, artefact.added) if artefact.intact else (lake.publish, artefact.stored)
+        return write(MARKET_BARS, rows, lineage=lineage, data_end=data_end, run_id=run.run_id).version
 
 
 def _universe(run: StageRun) -> pl.DataFrame:
@@ -98,8 +102,7 @@ def _market_bars(run: StageRun) -> BarsUpdate:
     run.progress(0.1, f"asking {config.bars.source} for {len(symbols)} symbols")
     fetched = source.fetch(symbols, first=config.bars.from_session, last=platform.last_session)
     good, refused = split(fetched.bars, config=config.bars, calendar=platform.calendar)
-    has_bars = platform.lake.manifest(MARKET_BARS) is not None
-    stored = platform.lake.read(MARKET_BARS) if has_bars else MARKET_BARS.empty()
+    stored, intact = _stored_bars(run)
     run.progress(0.6, f"{good.height} bars fetched, {refused.height} refused")
     added = new_revisions(
         stored,
@@ -112,8 +115,32 @@ def _market_bars(run: StageRun) -> BarsUpdate:
         run_id=run.run_id,
     )
     return BarsUpdate(
-        stored=pl.concat([stored, added]), added=added, refused=refused, fetch_failures=dict(fetched.failures)
+        stored=pl.concat([stored, added]),
+        added=added,
+        refused=refused,
+        fetch_failures=dict(fetched.failures),
+        intact=intact,
     )
+
+
+def _stored_bars(run: StageRun) -> tuple[pl.DataFrame, bool]:
+    """The history so far, and whether it was whole.
+
+    A damaged file must not stop bars for ever: the newest whole publication is built upon, and what it lacks is asked
+    for again. Revisions that only the damaged file held are lost, which is an event.
+    """
+    lake = run.platform.lake
+    if lake.manifest(MARKET_BARS) is None:
+        return MARKET_BARS.empty(), True
+    try:
+        return lake.read(MARKET_BARS), True
+    except (CorruptArtefact, MissingArtefact) as error:
+        run.platform.ledger.append("events", {"event": "bars_damaged", "asset": run.asset, "reason": str(error)})
+        run.log(str(error))
+    try:
+        return lake.last_good(MARKET_BARS)[1], False
+    except CorruptArtefact:
+        return MARKET_BARS.empty(), False
 
 
 def _market_bars_report(run: StageRun, update: BarsUpdate) -> Report:

@@ -87,7 +87,15 @@ def _print_summary(platform: Platform, console: Console) -> None:
     )
     forecasts = lake.read(FORECASTS)
     newest: date = forecasts["session"].max()  # ty: ignore[invalid-assignment] - a Date column
-    console.print(_forecast_table(forecasts.filter(pl.col("session") == newest).sort("rank")))
+    rows = forecasts.filter(pl.col("session") == newest).sort("rank")
+    console.print(_forecast_table(rows))
+    slope = platform.cards.get(rows["card_id"][0])["calibration"]["fitted_slope"]
+    if slope <= 0:
+        console.print(
+            f"out of sample, higher scores did not earn more (calibrated slope {slope:+.5f}): every stock is given the "
+            "average return, and the ranks mean nothing.",
+            highlight=False,
+        )
     console.print(
         "where next: `make dev` opens the UI on 127.0.0.1:3000; `.venv/bin/gnn-assets status` lists ages; "
         f"`.venv/bin/gnn-assets verify --session {newest}` recomputes a forecast; notebooks/first_look.ipynb loads the "

@@ -126,7 +126,7 @@ def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
 def _panel(run: StageRun, returns: pl.DataFrame) -> tuple[list[date], tuple[str, ...], np.ndarray]:
     universe = run.read(UNIVERSE)
     symbols = tuple(symbol for symbol in symbols_of(universe, "core") if symbol in run.symbols)
-    sessions = returns["session"].unique().sort().to_list()
+    sessions = run.platform.sessions_of(returns)
     return sessions, symbols, to_panel(returns, "close_return", sessions=sessions, symbols=symbols)
 
 

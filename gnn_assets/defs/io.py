@@ -19,7 +19,7 @@ from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
 from gnn_assets.bars.status import stage_status, succeeded
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
-from gnn_assets.core.errors import GnnAssetsError, MissingArtefact
+from gnn_assets.core.errors import CorruptArtefact, GnnAssetsError, MissingArtefact
 from gnn_assets.core.hashing import code_version, json_hash
 from gnn_assets.defs.automation import condition_for
 from gnn_assets.defs.resources import Platform
@@ -232,7 +232,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     )
     run.progress(0.0, "started")
     lineage = lineage_of(stage, platform, {**run.inputs, "symbols": json_hash(symbols)})
-    before = platform.versions(stage.name).current()
+    before = _published(platform, stage.name)
     version = None if stage.external else stage.shelf.reuse(run, lineage)
     artefact = stage.compute(run) if version is None else stage.shelf.load(run, version)
     report = stage.report(run, artefact)
@@ -255,7 +255,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     if version is None:
         version = stage.shelf.publish(run, artefact, lineage=lineage, data_end=report.data_end)
     # An external stage that found nothing new has not changed what is stored.
-    reused = not computed or (stage.external and before is not None and before.version == version)
+    reused = not computed or (stage.external and before == version)
     run.progress(
         1.0, "done" if not reused else "unchanged" if stage.external else "reused: nothing it depends on changed"
     )
@@ -273,6 +273,15 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
             "dagster/uri": platform.versions(stage.name).folder.as_uri(),
         },
     )
+
+
+def _published(platform: Platform, name: str) -> str | None:
+    """Data version of what an asset last published; None if there is none, or if it is damaged and to be made again."""
+    try:
+        publication = platform.versions(name).current()
+    except CorruptArtefact:
+        return None
+    return publication.version if publication else None
 
 
 def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:

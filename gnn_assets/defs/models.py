@@ -41,7 +41,7 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
     return build_dataset(
         returns,
         platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name]),
-        sessions=returns["session"].unique().sort().to_list(),
+        sessions=platform.sessions_of(returns),
         symbols=symbols,
         features=platform.config.models.features,
         execution=platform.config.execution,

@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 
+import polars as pl
+
 from gnn_assets.core.clock import Clock, LiveClock, SnapshotClock
 from gnn_assets.core.config import Config
 from gnn_assets.core.sessions import SessionCalendar
@@ -129,6 +131,11 @@ class Platform:
     def last_session(self) -> date:
         """The newest session whose bar is available."""
         return self.calendar.last_complete(self.clock.now())
+
+    def sessions_of(self, frame: pl.DataFrame) -> list[date]:
+        """Every session of the exchange from a frame's first to its last, those included that nobody has a row on."""
+        ends = frame.select(first=pl.col("session").min(), last=pl.col("session").max()).row(0)
+        return list(self.calendar.between(*ends))
 
     @property
     def label(self) -> str:

@@ -75,7 +75,7 @@ def recompute(
         fill=config.execution.fill,
     )
     returns = within_membership(every, universe)
-    sessions = returns["session"].unique().sort().to_list()
+    sessions = calendar.between(returns["session"].min(), session)  # ty: ignore[invalid-argument-type] - a Date column
     graphs = config.graphs
     neighbours = correlation_neighbours(
         to_panel(returns, "close_return", sessions=sessions, symbols=symbols),

@@ -28,6 +28,8 @@ from gnn_assets.models.side_by_side import side_by_side
 from gnn_assets.models.variants import Variant, fold_part, refit_part, variant_of, variants
 from gnn_assets.store.panel import from_panel
 
+# Share of training after which the time left is told.
+_FORETELLING = 0.05
 # Gives the arrays of a part by its name; asked only for parts that have arrays.
 LoadPart = Callable[[str], Mapping[str, np.ndarray]]
 
@@ -105,8 +107,9 @@ def train_candidate(
     started = perf_counter()
 
     def timed(share: float, text: str) -> None:
+        # The first epochs are mostly compilation: nothing can be foretold from them.
         left = (perf_counter() - started) * (1 - share) / share
-        progress(share, f"{text}, about {left:.0f} s left")
+        progress(share, f"{text}, about {left:.0f} s left" if share > _FORETELLING else text)
 
     chains = [
         partial(_train_chain, variant, data, folds=folds, refit=refit, config=config, purge=purge)
@@ -143,21 +146,22 @@ def _train_chain(
     seen, plugin = variant.seen(data), variant.load()
     trained: list[_Trained] = []
 
-    def train(part: str, number: int, train: range, validation: range | None, test: range | None, epochs: int | None) -> None:
+    def train(part: str, seed: int, *, fold: Fold | None, epochs: int | None) -> None:
+        rows, validation, test = (refit, None, None) if fold is None else (fold.train, fold.validation, fold.test)
+
         def report(share: float, text: str) -> None:
             progress((len(trained) + share) / (len(folds) + 1), f"{part}: {text}")
 
-        seed = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
         before = perf_counter()
         fitted = plugin.fit(
-            seen, train=train, validation=validation, config=config, seed=seed, epochs=epochs, progress=report
+            seen, train=rows, validation=validation, config=config, seed=seed, epochs=epochs, progress=report
         )
         facts = {
             "seed": seed,
-            "train": _ends(data, train),
+            "train": _ends(data, rows),
             "validation": _ends(data, validation),
             "test": _ends(data, test),
-            "training_end": data.sessions[(validation or train)[-1] + purge].isoformat(),
+            "training_end": data.sessions[(validation or rows)[-1] + purge].isoformat(),
             "best_epoch": fitted.best_epoch,
             "validation_ic": fitted.validation_ic,
             "curve": [dict(point) for point in fitted.curve],
@@ -166,9 +170,9 @@ def _train_chain(
         trained.append(_Trained(part, fitted, facts, perf_counter() - before))
 
     for fold in folds:
-        train(fold_part(variant.model, fold.number), fold.number + 1, fold.train, fold.validation, fold.test, None)
+        train(fold_part(variant.model, fold.number), _seed(config, fold.number + 1), fold=fold, epochs=None)
     epochs = max(1, round(median(each.fitted.best_epoch for each in trained)))
-    train(refit_part(variant.model), 0, refit, None, None, epochs)
+    train(refit_part(variant.model), _seed(config, 0), fold=None, epochs=epochs)
     return trained
 
 
@@ -259,6 +263,10 @@ def _training_end(facts: Mapping[str, Any], part: str, *, first_test: str) -> st
             do="train a new candidate on these folds",
         )
     return training_end
+
+
+def _seed(config: ModelsConfig, number: int) -> int:
+    return int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
 
 
 def _ends(data: Dataset, rows: range | None) -> list[str] | None:

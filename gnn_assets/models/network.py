@@ -134,12 +134,13 @@ def predict_network(
     scores_SxN = np.empty((len(sessions), len(data.symbols)), dtype=np.float32)
     for start in range(0, len(sessions), length):
         rows = sessions[start : start + length]
-        block = jax.tree.map(partial(_padded, length=length), Inputs.of(data, rows))
+        block = jax.tree.map(partial(pad_rows, length=length), Inputs.of(data, rows))
         scores_SxN[start : start + len(rows)] = np.asarray(_score_block(network, params_E, block))[: len(rows)]
     return np.where(data.mask_TxN[sessions.start : sessions.stop], scores_SxN, np.float32(np.nan))
 
 
-def _padded(array: jax.Array, length: int) -> jax.Array:
+def pad_rows(array: jax.Array, length: int) -> jax.Array:
+    """The array with rows of zeros behind it, `length` rows in all."""
     return jnp.pad(array, [(0, length - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 

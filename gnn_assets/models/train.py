@@ -5,7 +5,9 @@ References:
     I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017 (one cosine, no restart).
 """
 
+from contextlib import nullcontext
 from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +20,10 @@ from gnn_assets.core.errors import DataError
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Fitted, Progress
 from gnn_assets.models.losses import ic_loss, mean_ic
-from gnn_assets.models.network import Build, Inputs, Network, Params, ensemble_scores
+from gnn_assets.models.network import Build, Inputs, Network, Params, ensemble_scores, pad_rows
+
+# Two fits side by side need the same programs: the second waits for the first to compile them.
+_COMPILING = Lock()
 
 
 class Examples(NamedTuple):
@@ -34,6 +39,10 @@ class Examples(NamedTuple):
         targets_TxN, known_TxN = data.targets()
         part = slice(rows.start, rows.stop)
         return cls(Inputs.of(data, rows), jnp.asarray(targets_TxN[part]), jnp.asarray(known_TxN[part]))
+
+    def padded(self, length: int) -> "Examples":
+        """The examples with empty ones behind them, so that all parts have one shape."""
+        return jax.tree.map(partial(pad_rows, length=length), self)
 
 
 class Member(NamedTuple):
@@ -57,8 +66,9 @@ def fit_network(
 ) -> Fitted:
     """Trains an ensemble on minus the IC.
 
-    The learning rate always falls over `training.epochs`, so that a refit of fewer epochs walks the path the folds
-    walked. Dropout and initial parameters differ between members; the order of sessions is shared.
+    An epoch is as many steps as fit into a fold's training part, also for a refit on more sessions, and the learning
+    rate always falls over `training.epochs` of them: a refit of fewer epochs walks the path the folds walked. Dropout
+    and initial parameters differ between members; the order of sessions is shared.
 
     Args:
         build: makes the module.
@@ -78,7 +88,8 @@ def fit_network(
         DataError: if `train` is shorter than one gradient step.
     """
     settings = config.training
-    if len(train) < settings.sessions_per_step:
+    steps = min(len(train), config.folds.train) // settings.sessions_per_step
+    if steps == 0:
         raise DataError.of(
             "training part",
             expected=f"at least models.training.sessions_per_step ({settings.sessions_per_step}) sessions",
@@ -86,7 +97,7 @@ def fit_network(
             do="lengthen models.folds.train",
         )
     network = Network(build, len(data.feature_names), config.network)
-    examples = Examples.of(data, train)
+    examples = Examples.of(data, train).padded(max(len(train), config.folds.train + config.folds.validation))
     judged = None if validation is None else Examples.of(data, validation)
     limit = settings.epochs if epochs is None else epochs
     shuffle = np.random.default_rng(seed)
@@ -96,26 +107,22 @@ def fit_network(
     best_params, best_epoch, best_ic = members.params, 0, -np.inf
     curve: list[dict[str, Any]] = []
     for epoch in range(1, limit + 1):
-        order = _batches(shuffle.permutation(len(train)), settings.sessions_per_step)
-        members, loss = _train_epoch(
-            network, settings, members, examples, order, jax.random.fold_in(dropout_key, epoch)
-        )
-        ic = None if judged is None else float(_validate(network, members.params, judged))
-        if not (np.asarray(members.finite).all() and np.isfinite(ic or 0.0)):
+        # What is left over is another part of the sessions in each epoch.
+        drawn = shuffle.permutation(len(train))[: steps * settings.sessions_per_step]
+        order = jnp.asarray(drawn.reshape(steps, settings.sessions_per_step))
+        key = jax.random.fold_in(dropout_key, epoch)
+        with _COMPILING if epoch == 1 else nullcontext():
+            members, loss = _train_epoch(network, settings, members, examples=examples, order_MxB=order, key=key)
+            ic = 0.0 if judged is None else float(_validate(network, members.params, judged))
+        if not np.asarray(members.finite).all() or np.isnan(ic):
             return Fitted(_to_numpy(members.params), best_epoch, tuple(curve), None, f"NaN at epoch {epoch}")
-        curve.append({"epoch": epoch, "loss": float(loss), "validation_ic": ic})
+        curve.append({"epoch": epoch, "loss": float(loss), "validation_ic": None if judged is None else ic})
         progress(epoch / limit, _told(curve[-1], limit))
-        if ic is None or ic > best_ic:
+        if judged is None or ic > best_ic:
             best_params, best_epoch, best_ic = members.params, epoch, ic
         elif epoch - best_epoch >= settings.patience:
             break
-    return Fitted(_to_numpy(best_params), best_epoch, tuple(curve), best_ic if judged is not None else None)
-
-
-def _batches(order: np.ndarray, size: int) -> np.ndarray:
-    # What is left over after the last whole step is another part of the order in each epoch.
-    steps = len(order) // size
-    return order[: steps * size].reshape(steps, size)
+    return Fitted(_to_numpy(best_params), best_epoch, tuple(curve), None if judged is None else best_ic)
 
 
 def _optimiser(settings: TrainingConfig, steps_per_epoch: int) -> optax.GradientTransformation:
@@ -144,6 +151,7 @@ def _train_epoch(
     network: Network,
     settings: TrainingConfig,
     members_E: Member,
+    *,
     examples: Examples,
     order_MxB: jax.Array,
     key: jax.Array,

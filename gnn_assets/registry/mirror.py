@@ -1,5 +1,6 @@
 """A copy of the champion's story in MLflow, for people. Nothing reads it to train or to serve."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ def mirror(
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
 
+    # Making its tables is no news to whoever reads the log.
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     # The URI is always explicit: MLflow's default drops a database into the working directory.
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")

@@ -124,8 +124,17 @@ class Lake:
 
         Returns:
             Its manifest; None if there is none, or if it is damaged or of other columns and must be made again.
+
+        Raises:
+            NewerSchema: if a newer release wrote the current version: it must not be overruled.
         """
         versions = self.versions(table.name)
+        try:
+            current = self.manifest(table)
+        except CorruptArtefact:
+            current = None  # what is damaged overrules nothing; publishing again heals it
+        if current is not None:
+            refuse_newer(table, current)
         remembered = versions.recall(lineage.key)
         if remembered is None:
             return None

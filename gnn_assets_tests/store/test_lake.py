@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.core.clock import ReplayClock
-from gnn_assets.core.errors import DataError, MissingArtefact, NewerSchema, SchemaMismatch, StoreError
+from gnn_assets.core.errors import DataError, MissingArtefact, NewerSchema, SchemaMismatch
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.store.lake import Lake
-from gnn_assets.store.query import sql
 from gnn_assets.store.schema import MOMENT as MOMENT_TYPE
 from gnn_assets.store.schema import Table
 from gnn_assets.store.sealed import FORMAT, read_sealed, seal
@@ -311,45 +310,6 @@ def test_a_lake_in_a_newer_format_is_refused(tmp_path):
     path.write_text(data)
     with pytest.raises(NewerSchema, match="install the newer release"):
         lake.read(LEVELS)
-
-
-def test_sql_sees_the_current_rows(tmp_path):
-    lake = lake_at(tmp_path)
-    _publish(lake, prices_until(40))
-    WRITE["levels"](tmp_path, 7)
-    query = "select symbol, max(session) as last, count(*) as n from prices group by symbol order by symbol"
-    answer = sql(query, lake=lake, tables=[PRICES])
-    assert answer.rows() == [(symbol, END, 40) for symbol in ("AAA", "BBB", "CCC")]
-    both = "select max(levels.value) * 10 + count(*) as n from levels, (select 1 from prices limit 1)"
-    assert sql(both, lake=lake, tables=[PRICES, LEVELS]).item() == 70 + 1007
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "select * from nothing",
-        "selct 1",
-        "select * from read_parquet('/tmp/x.parquet')",
-        "attach '/tmp/x.duckdb'",
-        "set enable_external_access = true",
-        "select * from lake",
-    ],
-)
-def test_sql_reaches_nothing_but_the_named_tables(tmp_path, query):
-    WRITE["levels"](tmp_path, 1)
-    with pytest.raises(StoreError, match="query: expected a query with an answer from levels, was "):
-        sql(query, lake=lake_at(tmp_path), tables=[LEVELS])
-
-
-def test_sql_without_a_hit_gives_no_rows(tmp_path):
-    WRITE["levels"](tmp_path, 1)
-    assert sql("select * from levels where value < 0", lake=lake_at(tmp_path), tables=[LEVELS]).height == 0
-
-
-def test_sql_that_asks_nothing_is_refused(tmp_path):
-    WRITE["levels"](tmp_path, 1)
-    with pytest.raises(StoreError, match="a query with an answer"):
-        sql("", lake=lake_at(tmp_path), tables=[LEVELS])
 
 
 def test_columns_in_another_order_are_refused(tmp_path):
