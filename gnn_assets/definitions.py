@@ -2,10 +2,11 @@
 
 import dagster as dg
 
-from gnn_assets.defs import backtests, bars, forecasts, graphs, models, registry
+from gnn_assets.defs import backtests, bars, forecasts, graphs, mirror, models, registry
 from gnn_assets.defs.automation import automation_sensor
-from gnn_assets.defs.io import LakeIOManager, Stage, stage_asset
+from gnn_assets.defs.io import LakeIOManager, stage_asset
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
     *bars.STAGES,
@@ -13,6 +14,7 @@ STAGES: tuple[Stage, ...] = (
     *models.STAGES,
     *backtests.STAGES,
     *registry.STAGES,
+    *mirror.STAGES,
     *forecasts.STAGES,
 )
 

@@ -9,11 +9,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-
-import exchange_calendars as xcals
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from gnn_assets.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # How far beyond the present a calendar reaches: far enough for any forecast horizon.
 _REACH = timedelta(days=366)
@@ -44,6 +45,9 @@ class SessionCalendar:
         Raises:
             ConfigError: if the exchange is unknown.
         """
+        # Costs a second, and much that needs a configuration needs no calendar.
+        import exchange_calendars as xcals
+
         if exchange not in xcals.get_calendar_names(include_aliases=True):
             raise ConfigError.of(
                 "calendar.exchange",
@@ -72,12 +76,12 @@ class SessionCalendar:
         """
         found = bisect_left(self.sessions, session)
         if found == len(self.sessions) or self.sessions[found] != session:
-            near = self.sessions[max(found - 1, 0)]
+            hint = f"use {self.sessions[found - 1]}, the session before it" if found else "use one of them"
             raise ConfigError.of(
                 "session",
                 expected=f"a session of {self.exchange} from {self.sessions[0]} to {self.sessions[-1]}",
                 was=session,
-                do=f"use {near}, the session before it",
+                do=hint,
             )
         return found
 

@@ -14,8 +14,8 @@ from gnn_assets.backtests.verdict import judge_scores
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
-from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
 from gnn_assets.defs.plots import equity, lines, table
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import NO_GRAPH, variants
 

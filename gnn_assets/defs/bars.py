@@ -17,8 +17,8 @@ from gnn_assets.bars.universe import read_universe, symbols_of, within_membershi
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.core.plugins import load_plugin
-from gnn_assets.defs.io import Report, Shelf, Stage, StageRun, TableShelf, status_rows
 from gnn_assets.defs.plots import lines, table
+from gnn_assets.defs.stage import Report, Shelf, Stage, StageRun, TableShelf, status_rows
 from gnn_assets.store.versions import Lineage
 
 SOURCES = sources_package.__name__

@@ -10,10 +10,10 @@ from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.core.sessions import age
-from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
 from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, forecast_code_version, served_champion
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.forecasts.calibrate import Calibration
 from gnn_assets.forecasts.card import make_card
 from gnn_assets.forecasts.checks import forecast_checks

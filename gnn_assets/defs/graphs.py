@@ -8,8 +8,8 @@ import polars as pl
 
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
-from gnn_assets.defs.io import Report, Stage, StageRun
 from gnn_assets.defs.plots import heat_map, lines
+from gnn_assets.defs.stage import Report, Stage, StageRun
 from gnn_assets.graphs.checks import graphs_checks
 from gnn_assets.graphs.correlation import correlation_neighbours, pairwise_correlation
 from gnn_assets.graphs.neighbours import graph_frame

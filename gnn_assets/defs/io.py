@@ -7,158 +7,28 @@ compute; check; publish only if no check blocks; say what happened. The last goo
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, timedelta
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
-from gnn_assets.bars.status import stage_status, succeeded
+from gnn_assets.bars.schema import SYMBOL_STATUS
+from gnn_assets.bars.status import succeeded
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import CorruptArtefact, GnnAssetsError, MissingArtefact
-from gnn_assets.core.hashing import code_version, json_hash
+from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.automation import condition_for
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.stage import Stage, StageRun, status_rows
 from gnn_assets.monitoring.ages import age_check
 from gnn_assets.store.schema import Table
 from gnn_assets.store.versions import Lineage
 
 OWNERS = ["team:quant-platform"]
 AGE_CHECK = "age"
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """One materialization: the platform and the input versions it is made from.
-
-    Args:
-        platform: the opened platform.
-        asset: name of the asset being made.
-        inputs: upstream asset → data version, fixed at the start.
-        symbols: symbols the stage may work on: those the stage it follows succeeded on.
-        run_id: Dagster's run.
-        log: where progress goes beside the platform's own listener.
-    """
-
-    platform: Platform
-    asset: str
-    inputs: Mapping[str, str]
-    symbols: tuple[str, ...]
-    run_id: str
-    log: Callable[[str], None]
-
-    @property
-    def config(self) -> Config:
-        """The validated configuration."""
-        return self.platform.config
-
-    def read(self, table: Table) -> pl.DataFrame:
-        """An input table, exactly the version fixed at the start."""
-        return self.platform.lake.read(table, version=self.inputs[table.name])
-
-    def progress(self, fraction: float, text: str) -> None:
-        """Says how far this stage is (share from 0 to 1)."""
-        self.platform.progress(self.asset, fraction, text)
-        self.log(f"{fraction:4.0%} {text}")
-
-
-@dataclass(frozen=True)
-class Report:
-    """What people see of an artefact.
-
-    Args:
-        data_end: last session the artefact covers; None for one without sessions.
-        checks: outcome of every check the stage declares.
-        metadata: anything Dagster can show; numbers plot over time.
-        failures: symbol → why the stage failed on it; None for a stage that does not work symbol by symbol.
-    """
-
-    data_end: date | None
-    checks: tuple[Check, ...]
-    metadata: Mapping[str, Any]
-    failures: Mapping[str, str] | None = None
-
-
-class Shelf(Protocol):
-    """Where a kind of artefact is kept."""
-
-    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
-        """The version this lineage made before, made current again; None if there is none."""
-        ...
-
-    def load(self, run: StageRun, version: str) -> Any:
-        """The artefact of a version, as `Stage.compute` would return it."""
-        ...
-
-    def publish(self, run: StageRun, artefact: Any, *, lineage: Lineage, data_end: date | None) -> str:
-        """Stores the artefact and makes it current; returns its version."""
-        ...
-
-
-@dataclass(frozen=True)
-class TableShelf:
-    """Keeps an artefact as a whole table of the lake."""
-
-    table: Table
-
-    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
-        """The table this lineage made before."""
-        manifest = run.platform.lake.reuse(self.table, lineage, run_id=run.run_id)
-        return manifest.version if manifest else None
-
-    def load(self, run: StageRun, version: str) -> pl.DataFrame:
-        """The table of a version."""
-        return run.platform.lake.read(self.table, version=version)
-
-    def publish(self, run: StageRun, artefact: pl.DataFrame, *, lineage: Lineage, data_end: date | None) -> str:
-        """Stores the table."""
-        lake = run.platform.lake
-        return lake.publish(self.table, artefact, lineage=lineage, data_end=data_end, run_id=run.run_id).version
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What an asset is.
-
-    Args:
-        name: asset, table and check prefix.
-        group: stage of the flow; the folder's name.
-        compute: the work; its docstring describes the asset.
-        report: checks and metadata of an artefact, computed or reused.
-        shelf: where the artefact is kept.
-        code: modules whose code makes the artefact.
-        plugins: modules the configuration chooses, whose code counts as well.
-        sections: sections of the configuration it depends on.
-        deps: upstream assets.
-        checks: names of the checks `report` answers, given the configuration.
-        follows: stage whose successful symbols this one works on; None for all of the universe.
-        kinds: Dagster's badges.
-        table: declared columns, where the artefact is a table.
-        external: asks the outside world, so equal inputs prove nothing and nothing is memoised.
-    """
-
-    name: str
-    group: str
-    compute: Callable[[StageRun], Any]
-    report: Callable[[StageRun, Any], Report]
-    shelf: Shelf
-    code: tuple[str, ...]
-    sections: tuple[str, ...]
-    deps: tuple[str, ...] = ()
-    checks: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
-    follows: str | None = None
-    kinds: frozenset[str] = frozenset({"polars"})
-    plugins: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
-    table: Table | None = None
-    external: bool = False
-
-    def code_version(self, config: Config) -> str:
-        """Hash of the code that makes the artefact under a configuration."""
-        return code_version(*self.code, *self.plugins(config))
 
 
 def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
@@ -288,22 +158,6 @@ def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:
     if stage.follows is None:
         return ()
     return succeeded(platform.lake.read(SYMBOL_STATUS), stage.follows)
-
-
-def status_rows(run: StageRun, *, follows: str | None, failures: Mapping[str, str], session: date) -> pl.DataFrame:
-    """The SYMBOL_STATUS rows of a stage that covered the universe up to `session`."""
-    lake = run.platform.lake
-    wanted = lake.read(UNIVERSE)["symbol"].unique().sort().to_list()
-    before = lake.read(SYMBOL_STATUS) if lake.manifest(SYMBOL_STATUS) else SYMBOL_STATUS.empty()
-    skipped = [] if follows is None else [symbol for symbol in wanted if symbol not in run.symbols]
-    return stage_status(
-        run.asset,
-        symbols=wanted,
-        session=session,
-        failures=failures,
-        waiting=dict.fromkeys(skipped, f"{follows} did not succeed"),
-        before=before,
-    )
 
 
 def _refusal(run: StageRun, blocking: Sequence[Check]) -> dg.Failure:

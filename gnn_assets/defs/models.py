@@ -9,10 +9,10 @@ from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
 from gnn_assets.core.hashing import json_hash
-from gnn_assets.defs.io import Report, Stage, StageRun, TableShelf
 from gnn_assets.defs.plots import lines, table, training_curves
 from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
 from gnn_assets.models.candidate import (
     Candidate,
