@@ -20,34 +20,35 @@ from gnn_assets.core.config import DEFAULTS_FILE, Config, build_config, profile_
 from gnn_assets.core.plugins import load_plugin, plugin_names
 from gnn_assets.definitions import JOBS, STAGES
 from gnn_assets.defs.automation import SENSOR_NAME
-from gnn_assets.defs.io import AGE_CHECK, Stage
+from gnn_assets.defs.io import stage_asset
+from gnn_assets.defs.stage import Stage
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.models import zoo
-from gnn_assets.store.schema import Table
+from gnn_assets.store.schema import MOMENT, Table
 
 REFERENCE = Path(__file__).with_name("reference.md")
 
 # Columns that mean the same wherever they stand; a table's own schema has the last word.
 COMMON_COLUMNS = {
-    "execution": "execution setting",
-    "model": "name of the model",
-    "session": "session of the exchange",
-    "sector": "GICS sector",
-    "source": "plug-in the bars came from",
-    "src": "symbol whose neighbour this is",
-    "dst": "the neighbour",
-    "stage": "asset that worked on the symbol",
-    "symbol": "ticker as the source writes it",
-    "symbols": "nodes of the graph",
-    "degree_min": "fewest out-neighbours",
-    "degree_max": "most out-neighbours",
     "attempts": "times the stage has tried this session",
-    "version": "gnn_weights version judged",
-    "value": "the measure",
-    "open": "quote currency; null where the source has none",
+    "close": "quote currency; null where the source has none",
+    "degree_max": "most out-neighbours of a symbol",
+    "degree_min": "fewest out-neighbours of a symbol",
+    "dst": "the neighbour",
+    "graph_session": "session of the graph the score was made on",
     "high": "quote currency; null where the source has none",
     "low": "quote currency; null where the source has none",
-    "close": "quote currency",
+    "model": "candidate, its ablation without graph, or a baseline",
+    "open": "quote currency; null where the source has none",
+    "sector": "GICS sector",
+    "session": "session of the exchange",
+    "source": "plug-in the bars came from",
+    "src": "symbol whose neighbours are listed",
+    "stage": "asset that worked on the symbol",
+    "symbol": "ticker, as the source writes it",
+    "symbols": "nodes of the graph",
+    "value": "the measure itself",
+    "version": "gnn_weights version that is judged",
     "volume": "shares; null where the source has none",
 }
 # Tables that are written beside an asset rather than by one of their own.
@@ -256,14 +257,11 @@ def _assets() -> Iterator[str]:
     yield ""
     yield "### Jobs and the sensor"
     yield ""
-    yield from _table(
-        ("job", "assets"), [(f"`{name}`", ", ".join(f"`{asset}`" for asset in job_assets(name))) for name in JOBS]
-    )
+    yield from _table(("job", "assets"), [(f"`{name}`", _names(job_assets(name, config))) for name in JOBS])
     yield ""
     yield (
         f"The sensor `{SENSOR_NAME}` runs from the first start. It materializes an asset when the data version of "
-        "something above it has changed, and not when equal content was made again; rows with *rebuild* also after a "
-        "missed deadline."
+        "something above it has changed, and not when equal content was made again."
     )
 
 
@@ -275,24 +273,23 @@ def _asset(stage: Stage, config: Config) -> Iterator[str]:
     yield ""
     yield f"* from: {_names(stage.deps) or 'nothing above it'}"
     yield (
-        f"* age limit {limit.age_hours:g} h, deadline {limit.deadline_hours:g} h"
+        f"* limits (`ages.{stage.name}`): age {limit.age_hours:g} h, deadline {limit.deadline_hours:g} h"
         f"{', rebuilt after a missed deadline' if limit.rebuild else ''}"
     )
     yield f"* checks: {_names(check_names(stage, config))}"
     yield f"* configuration it depends on: {_names(stage.sections) or 'none'}"
 
 
-def check_names(stage: Stage, config: Config) -> tuple[str, ...]:
-    """Names of an asset's checks, the age included."""
-    return (*stage.checks(config), AGE_CHECK)
+def check_names(stage: Stage, config: Config) -> list[str]:
+    """Names of an asset's checks, as Dagster knows them."""
+    return [spec.name for spec in stage_asset(stage, config).check_specs]
 
 
-def job_assets(job: str) -> list[str]:
+def job_assets(job: str, config: Config) -> list[str]:
     """Assets a job materializes, in the order of the flow."""
-    keys = {stage.name: stage.group for stage in STAGES}
-    wanted = str(JOBS[job])
-    groups = re.findall(r"'(\w+)'", wanted) or re.findall(r'"(\w+)"', wanted)
-    return [name for name, group in keys.items() if not groups or group in groups]
+    keys = JOBS[job].resolve([stage_asset(stage, config) for stage in STAGES])
+    wanted = {key.to_user_string() for key in keys}
+    return [stage.name for stage in STAGES if stage.name in wanted]
 
 
 def _tables() -> Iterator[str]:
@@ -300,7 +297,7 @@ def _tables() -> Iterator[str]:
     yield ""
     yield (
         'Read one with `load("forecasts")` in a notebook, or by name in `sql(...)`. Key columns are bold. Moments are '
-        "UTC microseconds; a session is a date of the exchange's calendar."
+        "UTC, in microseconds; a session is a date of the exchange's calendar."
     )
     assets = {stage.name for stage in STAGES}
     for table in TABLES.values():
@@ -311,10 +308,14 @@ def _tables() -> Iterator[str]:
         yield f"Written by {writer}. {'Files by month of the session.' if table.monthly else 'One file.'}"
         yield ""
         rows = [
-            (f"**{name}**" if name in table.key else name, str(dtype), column_meaning(table, name))
+            (f"**{name}**" if name in table.key else name, _type(dtype), column_meaning(table, name))
             for name, dtype in table.columns.items()
         ]
         yield from _table(("column", "type", "meaning"), rows)
+
+
+def _type(dtype: object) -> str:
+    return "moment (UTC)" if dtype == MOMENT else str(dtype)
 
 
 def column_meaning(table: Table, column: str) -> str:
@@ -327,10 +328,11 @@ def _plugins() -> Iterator[str]:
     yield ""
     yield "One file each; a new file is found by its name."
     yield ""
-    rows = []
-    for kind, package in (("source", sources), ("model", zoo), ("strategy", strategies)):
-        for name in plugin_names(package.__name__):
-            rows.append((kind, f"`{name}`", _first_line(load_plugin(package.__name__, name))))
+    rows = [
+        (kind, f"`{name}`", _first_line(load_plugin(package.__name__, name)))
+        for kind, package in (("source", sources), ("model", zoo), ("strategy", strategies))
+        for name in plugin_names(package.__name__)
+    ]
     yield from _table(("kind", "name", "what it is"), rows)
 
 

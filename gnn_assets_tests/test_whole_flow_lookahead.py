@@ -1,44 +1,42 @@
 """From the source to the forecast: whatever comes after a session, no bit up to that session changes.
 
-The stages are put together as their assets put them together, on the sample's real prices. Everything after a session
-is then replaced by garbage, or was never there, and the two flows are held against each other stage by stage, so that
-a leak is named by the first stage it shows in. Leaks planted in one function each show that the test can fail.
+The stages are put together as their assets put them together, on the sample's real prices. What comes after a session
+is replaced by garbage, or was never there, and the two flows are held against each other stage by stage, so that a
+leak is named by the first stage it shows in. Leaks planted in one function each show that the test can fail.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from gnn_assets.backtests.portfolio import portfolio_returns
-from gnn_assets.bars import returns as returns_stage
+from gnn_assets.bars import universe as universe_stage
 from gnn_assets.bars.quarantine import split
+from gnn_assets.bars.returns import log_returns
 from gnn_assets.bars.revisions import latest, new_revisions
 from gnn_assets.bars.schema import MARKET_BARS, UNIVERSE
 from gnn_assets.bars.sources import sample
-from gnn_assets.bars.universe import read_universe, symbols_of, within_membership
-from gnn_assets.core import folds as fold_rules
 from gnn_assets.core.config import build_config
 from gnn_assets.core.folds import Fold
-from gnn_assets.core.hashing import content_hash
+from gnn_assets.core.hashing import canonical_json, sha256_hex
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.forecasts import publish
-from gnn_assets.forecasts.publish import Served, SessionForecasts, forecast_session
 from gnn_assets.graphs import correlation
+from gnn_assets.graphs.correlation import Neighbours
 from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.graphs.statistics import graph_statistics
 from gnn_assets.models import candidate as candidate_stage
 from gnn_assets.models import features, runtime
-from gnn_assets.models.candidate import Candidate, candidate_folds, predict_out_of_sample, train_candidate
 from gnn_assets.models.dataset import Dataset, build_dataset
-from gnn_assets.models.variants import fold_part, variants
+from gnn_assets.models.variants import fold_part
 from gnn_assets.store.panel import to_panel
+from gnn_assets_tests.lookahead import _first_change as first_change
+from gnn_assets_tests.lookahead import _nonsense as nonsense
 
 pytestmark = pytest.mark.slow
 
@@ -56,22 +54,25 @@ CONFIG = build_config(
         "forecasts": {"min_calibration_sessions": 20},
     },
 )
-LAST = date(2022, 12, 28)
-CALENDAR = SessionCalendar.build("XNYS", first=date(2019, 12, 2), until=LAST, grace=timedelta(minutes=30))
 MODEL = CONFIG.models.candidate
-NEWCOMER = "ZZZZ"
+PURGE = CONFIG.execution.purge
+LAST = date(2022, 12, 28)
+CALENDAR = SessionCalendar.build("XNYS", first=date(2020, 1, 2), until=LAST, grace=timedelta(minutes=30))
+# The first session a fold is tested on, where a missing purge would show, and one amid a test part.
+CUTS = (date(2021, 12, 31), date(2022, 8, 17))
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """The platform's stages over one answer of the source and one universe, each made when it is first looked at."""
+    """The stages over one answer of the source and one universe, each made when it is first looked at."""
 
     fetched: pl.DataFrame
     universe: pl.DataFrame
+    last: date = LAST
 
     @cached_property
     def bars(self) -> pl.DataFrame:
-        good, _refused = split(self.fetched, config=CONFIG.bars, calendar=CALENDAR)
+        good, _ = split(self.fetched, config=CONFIG.bars, calendar=CALENDAR)
         added = new_revisions(
             MARKET_BARS.empty(),
             good,
@@ -86,24 +87,24 @@ class Flow:
 
     @cached_property
     def returns(self) -> pl.DataFrame:
-        every = returns_stage.log_returns(
+        every = log_returns(
             self.bars,
-            sessions=CALENDAR.between(CONFIG.bars.from_session, LAST),
+            sessions=CALENDAR.between(CONFIG.bars.from_session, self.last),
             symbols=sorted(self.universe["symbol"].unique()),
             fill=CONFIG.execution.fill,
         )
-        return within_membership(every, self.universe)
+        return universe_stage.within_membership(every, self.universe)
 
-    @property
+    @cached_property
     def sessions(self) -> tuple[date, ...]:
         return CALENDAR.between(self.returns["session"].min(), self.returns["session"].max())
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        return symbols_of(self.universe, "core")
+        return universe_stage.symbols_of(self.universe, "core")
 
     @cached_property
-    def graphs(self) -> pl.DataFrame:
+    def graph(self) -> pl.DataFrame:
         neighbours = correlation.correlation_neighbours(
             to_panel(self.returns, "close_return", sessions=self.sessions, symbols=self.symbols),
             window=CONFIG.graphs.window,
@@ -113,16 +114,16 @@ class Flow:
         )
         return graph_frame(neighbours, self.sessions, self.symbols)
 
-    @cached_property
+    @property
     def statistics(self) -> pl.DataFrame:
         with_graph = self.sessions[CONFIG.graphs.window - 1 :]
-        return graph_statistics(self.graphs, returns=self.returns, sessions=with_graph, symbols=self.symbols)
+        return graph_statistics(self.graph, returns=self.returns, sessions=with_graph, symbols=self.symbols)
 
     @cached_property
     def data(self) -> Dataset:
         return build_dataset(
             self.returns,
-            self.graphs,
+            self.graph,
             sessions=self.sessions,
             symbols=self.symbols,
             features=CONFIG.models.features,
@@ -132,23 +133,33 @@ class Flow:
 
     @cached_property
     def folds(self) -> tuple[Fold, ...]:
-        return candidate_folds(self.data, config=CONFIG.models, purge=CONFIG.execution.purge)
+        return candidate_stage.candidate_folds(self.data, config=CONFIG.models, purge=PURGE)
 
     @cached_property
-    def candidate(self) -> Candidate:
-        return train_candidate(
-            self.data, folds=self.folds, config=CONFIG.models, purge=CONFIG.execution.purge, progress=lambda *_: None
+    def candidate(self) -> candidate_stage.Candidate:
+        return candidate_stage.train_candidate(
+            self.data, folds=self.folds, config=CONFIG.models, purge=PURGE, progress=lambda *_: None
         )
+
+    @property
+    def trained(self) -> pl.DataFrame:
+        """What each fold's training came to, dated by the first session it is judged on."""
+        rows = [
+            (date.fromisoformat(told["test"][0]), part, canonical_json({**told, "test": None}), self._bytes_of(part))
+            for part, told in self.candidate.facts["parts"].items()
+            if told["test"] is not None
+        ]
+        return pl.DataFrame(rows, schema=["session", "part", "facts", "arrays"], orient="row")
 
     @cached_property
     def predictions(self) -> pl.DataFrame:
-        return predict_out_of_sample(
+        return candidate_stage.predict_out_of_sample(
             self.candidate.parts.__getitem__,
             self.data,
             folds=self.folds,
             facts=self.candidate.facts,
             config=CONFIG.models,
-            version="any",
+            version="",
         )
 
     @cached_property
@@ -162,21 +173,248 @@ class Flow:
             config=CONFIG.backtests,
         )
 
-    def forecasts(self, session: date) -> SessionForecasts:
-        served = Served(
-            version="any",
+    def forecasts(self, at: date) -> pl.DataFrame:
+        """Forecasts, with their calibration, of sessions of every fold up to `at`."""
+        served = publish.Served(
+            version="",
             model=MODEL,
             verdict="",
             facts={**self.candidate.facts, "data_end": self.sessions[-1].isoformat()},
             load_part=self.candidate.parts.__getitem__,
             predictions=self.predictions.filter(pl.col("model") == MODEL),
         )
-        return forecast_session(
-            session,
-            served=served,
-            data=self.data,
-            fill_returns_TxN=to_panel(self.returns, "fill_return", sessions=self.sessions, symbols=self.symbols),
-            calendar=CALENDAR,
-            config=CONFIG,
-            status="ok",
+        fill_returns = to_panel(self.returns, "fill_return", sessions=self.sessions, symbols=self.symbols)
+        calibrated = self.folds[0].test[0] + CONFIG.forecasts.min_calibration_sessions + PURGE
+        sessions = self.sessions[calibrated : self.sessions.index(at) + 1]
+        frames = []
+        for session in sorted({*sessions[::20], *sessions[-PURGE - 1 :]}):
+            made = publish.forecast_session(
+                session,
+                served=served,
+                data=self.data,
+                fill_returns_TxN=fill_returns,
+                calendar=CALENDAR,
+                config=CONFIG,
+                status="ok",
+            )
+            frames.append(made.rows.with_columns(calibration=pl.lit(canonical_json(asdict(made.calibration)))))
+        return pl.concat(frames)
+
+    def _bytes_of(self, part: str) -> str:
+        arrays = self.candidate.parts.get(part, {})
+        return sha256_hex(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays)))
+
+
+def outcome_known(at: date) -> date:
+    """The last session whose outcome is known at the close of `at`."""
+    return CALENDAR.offset(at, -PURGE)
+
+
+def known_labels(flow: Flow, at: date) -> np.ndarray:
+    labels = flow.data.labels_TxN.copy()
+    labels[flow.sessions.index(outcome_known(at)) + 1 :] = np.nan
+    return labels
+
+
+# What may be looked at of a flow at the close of a session, in the order of the flow.
+STAGES: dict[str, Callable[[Flow, date], pl.DataFrame | np.ndarray]] = {
+    "bars": lambda flow, _: flow.bars,
+    "returns": lambda flow, _: flow.returns,
+    "graph": lambda flow, _: flow.graph,
+    "statistics": lambda flow, _: flow.statistics,
+    "features": lambda flow, _: flow.data.features_TxNxF,
+    "mask": lambda flow, _: flow.data.mask_TxN,
+    "neighbours": lambda flow, _: flow.data.neighbours_TxNxK,
+    "correlations": lambda flow, _: flow.data.corr_TxNxK,
+    "labels": known_labels,
+    "folds": lambda flow, _: flow.trained,
+    "predictions": lambda flow, _: flow.predictions,
+    "portfolios": lambda flow, _: flow.portfolios.drop("ic", "rank_ic"),
+    "ic": lambda flow, at: flow.portfolios.filter(pl.col("session") <= outcome_known(at)),
+    "forecasts": lambda flow, at: flow.forecasts(at),
+}
+
+
+def assert_equal_up_to(at: date, truth: Flow, other: Flow) -> None:
+    """Fails at the first stage that says anything else about a session up to `at`."""
+    # Where the data end it is the refit that scores, not the fold: another forecast, and rightly so.
+    forecast = at if other.last > at else CALENDAR.offset(at, -1)
+    for stage, look in STAGES.items():
+        upto = forecast if stage == "forecasts" else at
+        changed = first_change(look(truth, upto), look(other, upto), upto, truth.sessions.index(upto) + 1)
+        session = truth.sessions[changed] if isinstance(changed, int) else changed
+        assert changed is None, f"look-ahead: {stage} of {session} changed with what came after {at}"
+
+
+def as_it_was() -> Flow:
+    universe = universe_stage.read_universe(CONFIG.universe.file)
+    symbols = universe["symbol"].to_list()
+    return Flow(sample.fetch(symbols, first=CONFIG.bars.from_session, last=LAST).bars, universe)
+
+
+def with_garbage_after(at: date, *, seed: int) -> Flow:
+    """Every price, every volume and every membership after `at` is nonsense; half the names lose most of their bars.
+
+    Names alternate: prices that are wild but pass the source's checks, so that they reach every later stage, and
+    prices that are absent, nought, negative or beyond any number.
+    """
+    rng = np.random.default_rng(seed)
+    flow = as_it_was()
+    later = pl.col("session") > at
+    wild = pl.col("symbol").is_in(flow.symbols[::2])
+    noise = {name: nonsense(flow.fetched.height, rng) for name in ("open", "high", "low", "close", "volume")}
+    noise["close"][rng.random(flow.fetched.height) < 0.05] = np.inf
+    whole = pl.Series(rng.lognormal(sigma=3, size=flow.fetched.height))
+    broken = flow.fetched.with_columns(
+        pl.when(later & ~wild).then(pl.Series(values)).otherwise(name).alias(name) for name, values in noise.items()
+    )
+    fetched = broken.with_columns(
+        close=pl.when(later & wild).then(whole).otherwise("close"),
+        volume=pl.when(later & wild).then(0.0).otherwise("volume"),
+    )
+    return Flow(fetched, _churned(flow.universe, at))
+
+
+def with_nothing_after(at: date) -> Flow:
+    flow = as_it_was()
+    return Flow(flow.fetched.filter(pl.col("session") <= at), flow.universe, last=at)
+
+
+def _churned(universe: pl.DataFrame, at: date) -> pl.DataFrame:
+    """Every third name leaves some sessions after `at`; half of those come back later, as something else."""
+    names = universe["symbol"].to_list()
+    leaves = {name: CALENDAR.offset(at, 1 + 3 * number) for number, name in enumerate(names[::3])}
+    left = universe.with_columns(to_session=pl.col("symbol").replace_strict(leaves, default=None, return_dtype=pl.Date))
+    back = left.filter(pl.col("to_session").is_not_null())[::2].with_columns(
+        from_session=pl.col("to_session") + timedelta(days=30),
+        to_session=pl.lit(None, dtype=pl.Date),
+        sector=pl.lit("Garbage"),
+        survivor_only=~pl.col("survivor_only"),
+    )
+    return UNIVERSE.conform(pl.concat([left, back]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _jax_runs(tmp_path_factory):
+    runtime.start(threads=CONFIG.runtime.threads, cache=tmp_path_factory.mktemp("xla"))
+
+
+@cache
+def truth() -> Flow:
+    return as_it_was()
+
+
+@cache
+def garbage(at: date) -> Flow:
+    return with_garbage_after(at, seed=at.toordinal())
+
+
+@pytest.mark.parametrize("at", CUTS)
+def test_garbage_after_a_session_changes_no_bit_up_to_it(at):
+    assert_equal_up_to(at, truth(), garbage(at))
+
+
+@pytest.mark.parametrize("at", CUTS)
+def test_a_flow_that_ends_at_a_session_says_the_same_up_to_it(at):
+    assert_equal_up_to(at, truth(), with_nothing_after(at))
+
+
+def test_the_garbage_reaches_every_stage_after_the_session():
+    """A comparison is worth something only where there is something to lose."""
+    at, later = CUTS[0], CALENDAR.offset(CUTS[0], 2 * CONFIG.models.folds.test)
+    for stage, look in STAGES.items():
+        ours, theirs = look(truth(), later), look(garbage(at), later)
+        same = ours.equals(theirs) if isinstance(ours, pl.DataFrame) else ours.tobytes() == theirs.tobytes()
+        assert not same, stage
+
+
+def test_a_name_that_joins_later_changes_scores_by_the_rounding_of_a_wider_program_alone():
+    at, flow = CUTS[0], truth()
+    joined = flow.fetched.filter(pl.col("symbol") == flow.symbols[0], pl.col("session") > at)
+    prices = pl.Series(np.random.default_rng(1).lognormal(size=joined.height))
+    member = {"symbol": "NEW", "from_session": CALENDAR.offset(at, 1), "tier": "core", "sector": "New"}
+    other = Flow(
+        pl.concat([flow.fetched, joined.with_columns(symbol=pl.lit("NEW"), close=prices)]),
+        UNIVERSE.conform(pl.concat([flow.universe, pl.DataFrame(member)], how="diagonal")),
+    )
+    rows, keep = flow.sessions.index(at) + 1, [other.symbols.index(symbol) for symbol in flow.symbols]
+    for stage in ("bars", "returns", "graph"):
+        assert first_change(getattr(flow, stage), getattr(other, stage), at, rows) is None, stage
+    assert flow.data.features_TxNxF[:rows].tobytes() == other.data.features_TxNxF[:rows, keep].tobytes()
+    before, after = (
+        candidate_stage.predict_sessions(
+            flow.candidate.parts.__getitem__,
+            each.data,
+            model=MODEL,
+            part=fold_part(MODEL, 0),
+            sessions=range(flow.folds[0].test[0], rows),
+            config=CONFIG.models,
         )
+        for each in (flow, other)
+    )
+    np.testing.assert_allclose(after[:, keep], before, rtol=0, atol=1e-5)
+
+
+# --- planted leaks, one function each: the test above must fail ----------------------------------------------------
+
+
+def test_a_planted_centred_window_of_the_graph_is_caught(monkeypatch):
+    honest = correlation.correlation_neighbours
+    ahead = CONFIG.graphs.window // 2
+
+    def centred(returns_TxN, **settings):
+        made = honest(returns_TxN, **settings)
+        return Neighbours(
+            made.sessions_S[:-ahead], made.dst_SxNxk[ahead:], made.corr_SxNxk[ahead:], made.overlap_SxNxk[ahead:]
+        )
+
+    monkeypatch.setattr(correlation, "correlation_neighbours", centred)
+    with pytest.raises(AssertionError, match="look-ahead: graph of 2021-12"):
+        assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))
+
+
+def test_a_planted_normalisation_over_the_full_period_is_caught(monkeypatch):
+    def over_everything(values_TxN, mask_TxN):
+        inside = values_TxN[mask_TxN]
+        return np.where(mask_TxN, (values_TxN - inside.mean()) / inside.std(), 0.0)
+
+    monkeypatch.setattr(features, "standardise", over_everything)
+    with pytest.raises(AssertionError, match="look-ahead: features of 2020"):
+        assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))
+
+
+def test_a_planted_missing_purge_is_caught(monkeypatch):
+    honest = candidate_stage.walk_forward
+
+    def unpurged(n_sessions, **settings):
+        return honest(n_sessions, **{**settings, "purge": 0})
+
+    monkeypatch.setattr(candidate_stage, "walk_forward", unpurged)
+    flow = as_it_was()
+    at = next(flow.sessions[fold.test[0]] for fold in flow.folds if flow.sessions[fold.test[0]] >= CUTS[0])
+    with pytest.raises(AssertionError, match=f"look-ahead: folds of {at}"):
+        assert_equal_up_to(at, flow, with_garbage_after(at, seed=0))
+
+
+def test_a_planted_calibration_on_outcomes_still_to_come_is_caught(monkeypatch):
+    honest = publish.fit_calibration
+
+    def foreseeing(scores_TxN, fill_returns_TxN, *, sessions, session, **settings):
+        later = sessions[min(sessions.index(session) + PURGE, len(sessions) - 1)]
+        return honest(scores_TxN, fill_returns_TxN, sessions=sessions, session=later, **settings)
+
+    monkeypatch.setattr(publish, "fit_calibration", foreseeing)
+    with pytest.raises(AssertionError, match="look-ahead: forecasts of 2022-08"):
+        assert_equal_up_to(CUTS[1], truth(), garbage(CUTS[1]))
+
+
+def test_a_planted_choice_of_those_that_survived_is_caught(monkeypatch):
+    honest = universe_stage.within_membership
+
+    def survivors(rows, universe):
+        alive = universe.filter(pl.col("to_session").is_null())
+        return honest(rows, universe).filter(pl.col("symbol").is_in(alive["symbol"].implode()))
+
+    monkeypatch.setattr(universe_stage, "within_membership", survivors)
+    with pytest.raises(AssertionError, match="look-ahead: returns of 2020"):
+        assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))

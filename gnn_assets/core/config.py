@@ -243,6 +243,7 @@ class AutomationConfig(Section):
 
     bars_cron: str
     timezone: str
+    rebuild_cron: str
     sensor_interval_seconds: Count
 
 

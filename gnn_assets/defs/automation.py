@@ -17,10 +17,17 @@ def upstream_changed() -> dg.AutomationCondition:
     return AC.any_deps_match(AC.data_version_changed()).since_last_handled() & ~AC.in_progress()
 
 
-def deadline_missed() -> dg.AutomationCondition:
-    """True once per missed freshness deadline: rebuilt before it is used, however quiet its inputs are."""
-    missed: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = AC.freshness_failed().newly_true()  # ty: ignore[invalid-assignment] - Dagster types it for assets alone
-    return missed.since_last_handled() & ~AC.in_progress()
+def deadline_missed(retry_cron: str) -> dg.AutomationCondition:
+    """True while a freshness deadline is missed, at most once between two ticks of a cron line.
+
+    Asking only at the moment the deadline is missed would forget one that was missed before the daemon started, and
+    one whose rebuild failed; asking without a pause would ask at every evaluation.
+
+    Args:
+        retry_cron: when another try is allowed, UTC.
+    """
+    tried = (AC.newly_requested() | AC.newly_updated()).since(AC.cron_tick_passed(retry_cron))
+    return AC.freshness_failed() & ~AC.in_progress() & ~tried
 
 
 def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.AutomationCondition | None:
@@ -35,7 +42,7 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
         automation = config.automation
         condition |= AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
     if config.ages[asset].rebuild:
-        condition |= deadline_missed()
+        condition |= deadline_missed(config.automation.rebuild_cron)
     return condition
 
 

@@ -70,8 +70,7 @@ class Network:
 
     def shapes(self, ensemble: int) -> Shapes:
         """Name → (shape, dtype) of an ensemble's arrays."""
-        one = jax.eval_shape(self.initialise, jax.random.key(0))
-        return {name: ((ensemble, *array.shape), str(array.dtype)) for name, array in one.items()}
+        return {name: ((ensemble, *shape), dtype) for name, (shape, dtype) in _member_shapes(self).items()}
 
 
 @cache
@@ -79,6 +78,13 @@ def _structure(network: Network) -> tuple[nnx.GraphDef, tuple[tuple, ...]]:
     module = nnx.eval_shape(lambda: network.build(network.n_features, network.size, nnx.Rngs(0)))
     definition, state = nnx.split(module)
     return definition, tuple(path for path, _ in nnx.to_flat_state(state))
+
+
+@cache
+def _member_shapes(network: Network) -> Shapes:
+    """Of one member; tracing the module for every prediction would take longer than the prediction."""
+    one = jax.eval_shape(network.initialise, jax.random.key(0))
+    return {name: (array.shape, str(array.dtype)) for name, array in one.items()}
 
 
 def _name(path: tuple) -> str:

@@ -170,17 +170,44 @@ def _freshness(flow: Flow, before: FreshnessState, after: FreshnessState) -> Non
     )
 
 
-def test_a_missed_deadline_rebuilds_once_per_miss(instance):
-    flow = Flow(upstream_changed() | deadline_missed(), instance)
+# Ticks of the test are a minute apart, so this allows a new try every fourth of them.
+EVERY_FOURTH = "*/4 * * * *"
+
+
+def test_a_missed_deadline_rebuilds_and_a_rebuild_in_time_ends_it(instance):
+    flow = Flow(upstream_changed() | deadline_missed(EVERY_FOURTH), instance)
     flow.settle()
     _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
     assert flow.tick() == {"child"}
     flow.run("child")
-    assert [flow.tick(), flow.tick()] == [set(), set()]
     _freshness(flow, FreshnessState.FAIL, FreshnessState.PASS)
-    assert flow.tick() == set()
+    assert [flow.tick() for _ in range(6)] == [set()] * 6
     _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
     assert flow.tick() == {"child"}
+
+
+def test_a_deadline_missed_before_the_first_evaluation_is_not_forgotten(instance):
+    flow = Flow(upstream_changed() | deadline_missed(EVERY_FOURTH), instance)
+    flow.run("parent", "child", "grandchild")
+    _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
+    assert flow.tick() == {"child"}
+
+
+def test_asking_only_when_it_is_newly_missed_would_forget_it(instance):
+    AC = dg.AutomationCondition
+    flow = Flow(AC.freshness_failed().newly_true().since_last_handled() & ~AC.in_progress(), instance)
+    flow.run("parent", "child", "grandchild")
+    _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
+    assert [flow.tick() for _ in range(6)] == [set()] * 6
+
+
+def test_a_rebuild_that_fails_is_tried_again_but_not_at_every_evaluation(instance):
+    flow = Flow(upstream_changed() | deadline_missed(EVERY_FOURTH), instance)
+    flow.settle()
+    _freshness(flow, FreshnessState.PASS, FreshnessState.FAIL)
+    asked = [flow.tick() == {"child"} for _ in range(12)]
+    assert asked[0]
+    assert 3 <= sum(asked) <= 4
 
 
 def test_only_assets_of_the_table_rebuild_on_a_deadline():
@@ -193,5 +220,5 @@ def test_only_assets_of_the_table_rebuild_on_a_deadline():
 
 
 def test_the_clock_asks_for_bars_only_where_it_runs():
-    assert "Cron" not in repr(condition_for("market_bars", has_deps=True, config=build_config("sample")))
-    assert "Cron" in repr(condition_for("market_bars", has_deps=True, config=build_config("live")))
+    assert "16 * * 1-5" not in repr(condition_for("market_bars", has_deps=True, config=build_config("sample")))
+    assert "16 * * 1-5" in repr(condition_for("market_bars", has_deps=True, config=build_config("live")))

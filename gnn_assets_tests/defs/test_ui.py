@@ -1,7 +1,6 @@
 """The UI that `gnn-assets dev` starts: the real server and daemon; in the drill, a real browser looking at them."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -101,7 +100,7 @@ def no_process_of(home: Home) -> bool:
     """Whether every process started in the home has ended."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(folder / "cwd") == str(home.path):
+            if (folder / "cwd").readlink() == home.path:
                 return False
         except OSError:
             continue
@@ -166,9 +165,11 @@ def test_a_person_looks_at_the_ui_and_materializes_everything(home_copy, tmp_pat
             page.get_by_text("Latest materialization").first.wait_for(timeout=60_000)
             for position in range(page.get_by_text("[Show Markdown]").count()):
                 page.get_by_text("[Show Markdown]").nth(position).click()
-                page.get_by_role("button", name="Close").wait_for(timeout=20_000)
+                close = page.get_by_role("button", name="Close")
+                close.wait_for(timeout=20_000)
                 pictures += page.locator("img[src^='data:image/png']").count()
-                page.get_by_role("button", name="Close").click()
+                close.click()
+                close.wait_for(state="detached", timeout=20_000)
             page.screenshot(path=tmp_path / f"{name}.png")
         assert pictures >= 8, f"{pictures} plots seen"
         page.goto(f"{ui.base}/asset-groups")
@@ -186,7 +187,10 @@ def test_a_person_looks_at_the_ui_and_materializes_everything(home_copy, tmp_pat
 
 @pytest.mark.drill
 def test_left_alone_with_a_minutes_limit_the_graph_is_reused_and_nothing_else_runs(home_copy):
-    minute = {"GNN_ASSETS_CONFIG__AGES__CORRELATION_GRAPHS__DEADLINE_HOURS": "0.0167"}
+    minute = {
+        "GNN_ASSETS_CONFIG__AGES__CORRELATION_GRAPHS__DEADLINE_HOURS": "0.0167",
+        "GNN_ASSETS_CONFIG__AUTOMATION__REBUILD_CRON": "* * * * *",
+    }
     with running_ui(home_copy, **minute) as ui:
         before = {run["runId"] for run in ui.runs()}
 

@@ -12,7 +12,7 @@ SMALL = {
     "models": {
         "features": {"return_windows": [1, 5], "volatility_window": 5, "range_window": 5},
         "folds": {"train": 64, "validation": 20, "test": 30},
-        "network": {"hidden": 8, "heads": 2, "layers": 2},
+        "network": {"hidden": 8, "heads": 2, "layers": 1},
         "training": {"epochs": 3, "patience": 2, "sessions_per_step": 16, "ensemble": 2},
     },
 }
@@ -25,7 +25,7 @@ def changed(section: str, **values: object) -> Config:
     return build_config("test", SMALL, {"models": {section: values}})
 
 
-def small_data(*, seed: int = 1, n_sessions: int = 170, config: Config = CONFIG, gaps: bool = True) -> Dataset:
+def small_data(*, seed: int = 1, n_sessions: int = 165, config: Config = CONFIG, gaps: bool = True) -> Dataset:
     """A lead-lag market of nine symbols; with gaps, one symbol lacks a few returns."""
     market = lead_lag_market(seed=seed, n_sessions=n_sessions, n_clusters=3, cluster_size=3)
     if gaps:

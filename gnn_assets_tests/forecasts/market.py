@@ -1,0 +1,172 @@
+"""A small market whose forecasts cost nothing to make: random walks, scored by the reversal baseline."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gnn_assets.bars.returns import log_returns
+from gnn_assets.bars.revisions import latest, new_revisions
+from gnn_assets.bars.schema import MARKET_BARS, UNIVERSE
+from gnn_assets.core.config import build_config
+from gnn_assets.core.hashing import canonical_json
+from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.forecasts.card import make_card
+from gnn_assets.forecasts.publish import Served, SessionForecasts, forecast_session
+from gnn_assets.graphs.correlation import correlation_neighbours
+from gnn_assets.graphs.neighbours import graph_frame
+from gnn_assets.models.candidate import predict_sessions
+from gnn_assets.models.dataset import Dataset, build_dataset
+from gnn_assets.store.panel import from_panel, to_panel
+from gnn_assets_tests.bars.market import bars
+
+CONFIG = build_config(
+    "test",
+    {
+        "bars": {"from_session": "2021-06-01"},
+        "execution": {"horizon": 2},
+        "graphs": {"window": 20, "min_overlap": 15, "k": 3, "min_abs_corr": 0.0},
+        "models": {"features": {"return_windows": [1, 5], "volatility_window": 5, "range_window": 5}},
+        "forecasts": {"min_calibration_sessions": 20},
+    },
+)
+MODEL = "reversal"
+SYMBOLS = ("A", "B", "C", "D", "E", "F")
+UNTIL = date(2022, 1, 31)
+NOW = datetime(2022, 2, 1, 12, tzinfo=UTC)
+# Sessions of each fold's test part.
+TEST = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """Everything a forecast is made from.
+
+    Args:
+        bars: a frame of `MARKET_BARS`.
+        universe: a frame of `UNIVERSE`.
+        returns: a frame of `RETURNS`.
+        data: features and graph.
+        served: the reversal baseline, as if the gate had let it pass.
+    """
+
+    bars: pl.DataFrame
+    universe: pl.DataFrame
+    returns: pl.DataFrame
+    data: Dataset
+    served: Served
+
+    def forecast(self, session: date, *, status: str = "ok") -> SessionForecasts:
+        axes = {"sessions": self.data.sessions, "symbols": self.data.symbols}
+        return forecast_session(
+            session,
+            served=self.served,
+            data=self.data,
+            fill_returns_TxN=to_panel(self.returns, "fill_return", **axes),
+            calendar=calendar(),
+            config=CONFIG,
+            status=status,
+        )
+
+    def card(self, made: SessionForecasts, **changes: Any) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "nodes": self.data.symbols,
+            "versions": {"market_bars": "b", "gnn_weights": self.served.version},
+            "part": made.part,
+            "known_at": NOW.isoformat(),
+            "code_version": "code",
+            "config": CONFIG.slice("forecasts"),
+            "config_hash": "config",
+            "threads": 2,
+            "calibration": json.loads(canonical_json(asdict(made.calibration))),
+        }
+        return make_card(made.rows, **{**facts, **changes})
+
+
+@cache
+def calendar() -> SessionCalendar:
+    return SessionCalendar.build("XNYS", first=date(2021, 1, 4), until=UNTIL, grace=timedelta(minutes=30))
+
+
+@cache
+def sessions() -> tuple[date, ...]:
+    return calendar().between(CONFIG.bars.from_session, UNTIL)
+
+
+def fetched() -> pl.DataFrame:
+    """What the source says: six random walks, E without a bar on one session."""
+    moves = np.random.default_rng(5).normal(scale=0.02, size=(len(sessions()), len(SYMBOLS)))
+    closes = 100 * np.exp(moves.cumsum(axis=0))
+    every = bars({symbol: closes[:, column] for column, symbol in enumerate(SYMBOLS)}, dates=sessions())
+    return every.filter((pl.col("symbol") != "E") | (pl.col("session") != sessions()[-30]))
+
+
+def recorded(stored: pl.DataFrame, said: pl.DataFrame, *, at: datetime = NOW) -> pl.DataFrame:
+    """The history with what the source says at a moment added to it."""
+    facts = {"source": CONFIG.bars.source, "basis": "raw", "payload_hash": "", "run_id": ""}
+    return pl.concat([stored, new_revisions(stored, said, calendar=calendar(), fetched_at=at, **facts)])
+
+
+@cache
+def market() -> Market:
+    history = recorded(MARKET_BARS.empty(), fetched())
+    universe = UNIVERSE.conform(
+        pl.DataFrame(
+            {
+                "symbol": SYMBOLS,
+                "from_session": CONFIG.bars.from_session,
+                "to_session": None,
+                "tier": "core",
+                "sector": "Energy",
+                "survivor_only": False,
+            },
+            schema=dict(UNIVERSE.columns),
+        )
+    )
+    returns = log_returns(latest(history), sessions=sessions(), symbols=SYMBOLS, fill=CONFIG.execution.fill)
+    axis = calendar().between(returns["session"].min(), returns["session"].max())
+    graphs = CONFIG.graphs
+    neighbours = correlation_neighbours(
+        to_panel(returns, "close_return", sessions=axis, symbols=SYMBOLS),
+        window=graphs.window,
+        k=graphs.k,
+        min_abs_corr=graphs.min_abs_corr,
+        min_overlap=graphs.min_overlap,
+    )
+    data = build_dataset(
+        returns,
+        graph_frame(neighbours, axis, SYMBOLS),
+        sessions=axis,
+        symbols=SYMBOLS,
+        features=CONFIG.models.features,
+        execution=CONFIG.execution,
+        k=graphs.k,
+    )
+    return Market(bars=history, universe=universe, returns=returns, data=data, served=_served(data))
+
+
+def _served(data: Dataset) -> Served:
+    tested = range(len(data.sessions) - 2 * TEST - 5, len(data.sessions))
+    scores = predict_sessions(_nothing, data, model=MODEL, part="", sessions=tested, config=CONFIG.models)
+    parts = {
+        f"{MODEL}/fold_{number:02d}": {
+            "test": [str(data.sessions[start]), str(data.sessions[min(start + TEST, len(data.sessions)) - 1])]
+        }
+        for number, start in enumerate(tested[::TEST])
+    }
+    return Served(
+        version="w1",
+        model=MODEL,
+        verdict="ITERATE",
+        facts={"data_end": str(data.sessions[-1]), "parts": {**parts, f"{MODEL}/refit": {"test": None}}},
+        load_part=_nothing,
+        predictions=from_panel(scores, "score", sessions=[data.sessions[row] for row in tested], symbols=data.symbols),
+    )
+
+
+def _nothing(part: str) -> dict[str, np.ndarray]:
+    raise AssertionError(f"{part}: the reversal baseline has no weights")

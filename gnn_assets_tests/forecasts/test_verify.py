@@ -1,0 +1,184 @@
+"""A forecast made again from its card: equal to the bit, or told apart with the reason beside it."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gnn_assets.bars.schema import UNIVERSE
+from gnn_assets.forecasts.card import libraries
+from gnn_assets.forecasts.verify import compare, recompute
+from gnn_assets.models.zoo import reversal
+from gnn_assets_tests.forecasts.market import CONFIG, NOW, SYMBOLS, calendar, fetched, market, recorded
+
+SESSION = market().data.sessions[-10]
+LATER = NOW + timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _a_model_that_listens_to_its_neighbours(monkeypatch):
+    """What the graph says must come back as well: here it moves every score."""
+    own = reversal.predict
+
+    def predict(arrays, data, *, sessions, config):
+        rows = slice(sessions.start, sessions.stop)
+        return own(arrays, data, sessions=sessions, config=config) + data.corr_TxNxK[rows].sum(axis=2)
+
+    monkeypatch.setattr(reversal, "predict", predict)
+
+
+def again(card, **changes):
+    given = {"bars": market().bars, "universe": market().universe, "served": market().served}
+    return recompute(card, calendar=calendar(), config=CONFIG, **{**given, **changes})
+
+
+def verdict_on(card, rows, *, published=None, code_version="code", threads=2):
+    made = market().forecast(date.fromisoformat(card["session"])).rows
+    return compare(
+        card, rows, published=made if published is None else published, code_version=code_version, threads=threads
+    )
+
+
+@pytest.fixture
+def card():
+    return market().card(market().forecast(SESSION))
+
+
+# --- recompute -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [-1, -2, -10, -29, -40])
+def test_a_forecast_comes_back_bit_for_bit(row):
+    made = market().forecast(market().data.sessions[row])
+    assert again(market().card(made)).equals(made.rows)
+
+
+def test_a_status_is_taken_from_the_card_because_it_told_of_that_day(card):
+    made = market().forecast(SESSION, status="stale")
+    assert again(market().card(made)).equals(made.rows)
+
+
+def test_bars_of_later_sessions_do_not_matter(card):
+    truth = again(card)
+    known = market().bars.filter(pl.col("session") <= SESSION)
+    garbage = market().bars.with_columns(close=pl.when(pl.col("session") > SESSION).then(1e9).otherwise("close"))
+    assert again(card, bars=known).equals(truth)
+    assert again(card, bars=garbage).equals(truth)
+
+
+def test_a_revision_made_after_the_card_does_not_matter_and_one_made_before_does(card):
+    revised = fetched().with_columns(
+        close=pl.when((pl.col("session") == SESSION) & (pl.col("symbol") == "B")).then(1.0).otherwise("close")
+    )
+    bars = recorded(market().bars, revised, at=LATER)
+    assert bars.height == market().bars.height + 1
+    assert again(card, bars=bars).equals(again(card))
+    assert not again({**card, "known_at": LATER.isoformat()}, bars=bars).equals(again(card))
+
+
+def test_bars_of_another_source_do_not_matter(card):
+    other = market().bars.with_columns(source=pl.lit("other"), close=pl.col("close") * 2)
+    assert again(card, bars=pl.concat([market().bars, other])).equals(again(card))
+
+
+def test_another_graph_is_another_forecast(card):
+    made = again(card)
+    lone = CONFIG.model_copy(update={"graphs": CONFIG.graphs.model_copy(update={"k": 1})})
+    other = recompute(
+        card,
+        bars=market().bars,
+        universe=market().universe,
+        served=market().served,
+        calendar=calendar(),
+        config=lone,
+    )
+    assert not other["score"].equals(made["score"])
+
+
+def test_a_name_outside_the_universe_has_no_forecast(card):
+    universe = UNIVERSE.conform(
+        market().universe.with_columns(
+            to_session=pl.when(pl.col("symbol") == "C").then(pl.lit(date(2021, 7, 1))).otherwise("to_session")
+        )
+    )
+    assert sorted(again(card, universe=universe)["symbol"]) == sorted(set(SYMBOLS) - {"C"})
+
+
+# --- compare ---------------------------------------------------------------------------------------------------------
+
+
+def test_equal_bits_are_said_to_be_equal(card):
+    outcome = verdict_on(card, again(card))
+    assert (outcome.session, outcome.matches, outcome.differences) == (SESSION, True, ())
+    assert outcome.sentence == f"{SESSION}: 6 forecasts recomputed from their card, every bit equal"
+
+
+def test_the_name_of_the_card_in_the_stored_rows_does_not_matter(card):
+    stored = market().forecast(SESSION).rows.with_columns(card_id=pl.lit("c" * 64))
+    assert verdict_on(card, again(card), published=stored).matches
+
+
+def test_equal_bits_from_other_code_match_and_the_difference_is_named(card):
+    outcome = verdict_on(card, again(card), code_version="new")
+    assert outcome.matches
+    assert outcome.differences == ("code_version was code, is new",)
+    assert outcome.sentence.endswith("every bit equal (code_version was code, is new)")
+
+
+def test_other_bits_with_nothing_else_changed_are_said_to_be_that(card):
+    outcome = verdict_on(card, nudged(again(card)))
+    assert not outcome.matches
+    assert outcome.sentence == (
+        f"{SESSION}: recomputed forecasts differ from those published with nothing else changed"
+    )
+
+
+def test_other_bits_come_with_every_difference_that_may_be_the_cause(card):
+    card = {**card, "libraries": {**libraries(), "jax": "0.0.1"}}
+    outcome = verdict_on(card, nudged(again(card)), code_version="new", threads=3)
+    assert not outcome.matches
+    assert outcome.differences == (
+        "code_version was code, is new",
+        "threads was 2, is 3",
+        f"jax was 0.0.1, is {libraries()['jax']}",
+    )
+    assert outcome.sentence.endswith(f"differ from those published ({'; '.join(outcome.differences)})")
+
+
+def test_a_library_the_card_does_not_know_is_a_difference(card):
+    known = {name: version for name, version in libraries().items() if name != "optax"}
+    outcome = verdict_on({**card, "libraries": known}, again(card))
+    assert outcome.differences == (f"optax was None, is {libraries()['optax']}",)
+
+
+def test_stored_forecasts_that_are_not_the_cards_are_named_first(card):
+    stored = nudged(market().forecast(SESSION).rows)
+    for rows in (again(card), nudged(again(card))):
+        outcome = verdict_on(card, rows, published=stored)
+        assert not outcome.matches
+        assert outcome.sentence == f"{SESSION}: the stored forecasts are not those their card was made for"
+
+
+@pytest.mark.parametrize("lost", ["published", "recomputed"])
+def test_a_row_that_is_missing_is_a_difference(card, lost):
+    rows = again(card)
+    outcome = (
+        verdict_on(card, rows, published=rows.head(-1)) if lost == "published" else verdict_on(card, rows.head(-1))
+    )
+    assert not outcome.matches
+
+
+def test_weights_that_score_otherwise_are_noticed(card):
+    other = replace(
+        market().served, predictions=market().served.predictions.with_columns(score=pl.col("score") * pl.lit(-1.0))
+    )
+    assert not verdict_on(card, again(card, served=other)).matches
+
+
+def nudged(rows):
+    """The rows with the last bit of one number turned."""
+    return rows.with_columns(
+        expected_return=pl.Series(np.nextafter(rows["expected_return"].to_numpy(), np.inf)),
+    )

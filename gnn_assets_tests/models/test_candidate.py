@@ -1,0 +1,249 @@
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gnn_assets.core.errors import DataError, ModelError
+from gnn_assets.core.hashing import content_hash, json_hash
+from gnn_assets.models.candidate import (
+    candidate_folds,
+    predict_out_of_sample,
+    predict_sessions,
+    train_candidate,
+)
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.models.variants import expected_shapes, fold_part, refit_part, variants
+from gnn_assets_tests.models.synthetic import CONFIG, PURGE, silent, small_data
+
+MODELS = CONFIG.models
+DATA = small_data()
+FOLDS = candidate_folds(DATA, config=MODELS, purge=PURGE)
+
+
+def _train(data=DATA, folds=FOLDS, progress=silent):
+    return train_candidate(data, folds=folds, config=MODELS, purge=PURGE, progress=progress)
+
+
+def _score(candidate, data=DATA, folds=FOLDS, facts=None):
+    return predict_out_of_sample(
+        candidate.parts.__getitem__, data, folds=folds, facts=facts or candidate.facts, config=MODELS, version="v1"
+    )
+
+
+def _bits(candidate):
+    return {part: {name: array.tobytes() for name, array in arrays.items()} for part, arrays in candidate.parts.items()}
+
+
+@pytest.fixture(scope="module")
+def candidate():
+    return _train()
+
+
+@pytest.fixture(scope="module")
+def scored(candidate):
+    return _score(candidate)
+
+
+def test_there_are_two_folds_and_they_fit_the_data():
+    assert len(FOLDS) == 2
+    assert FOLDS[-1].test.stop == len(DATA.sessions)
+
+
+def test_every_model_has_a_part_a_fold_and_a_refit(candidate):
+    due = {f"{each.model}/{name}" for each in variants(MODELS) for name in ("fold_00", "fold_01", "refit")}
+    assert set(candidate.facts["parts"]) == due == set(candidate.seconds)
+    assert set(candidate.parts) == {part for part in due if not part.startswith(("equal_weight", "reversal"))}
+
+
+def test_stored_arrays_are_those_expected_at_load(candidate):
+    for part in candidate.facts["parts"]:
+        found = {name: (array.shape, str(array.dtype)) for name, array in candidate.parts.get(part, {}).items()}
+        assert found == expected_shapes(DATA, part=part, config=MODELS)
+
+
+def test_facts_are_json_and_hold_no_duration(candidate):
+    facts = json.loads(json.dumps(candidate.facts, allow_nan=False))
+    assert facts == candidate.facts
+    assert "seconds" not in json.dumps(facts)
+    assert facts["threads"] == CONFIG.runtime.threads
+    assert set(facts["libraries"]) >= {"jax", "flax", "optax", "numpy"}
+    part = facts["parts"]["graph_attention/fold_00"]
+    assert len(part["curve"]) >= part["best_epoch"] >= 1
+    assert facts["models"]["graph_attention_no_graph"] == {"plugin": "graph_attention", "graph": False}
+
+
+def test_training_again_gives_the_same_bits_and_facts(candidate):
+    again = _train()
+    assert _bits(again) == _bits(candidate)
+    assert json_hash(again.facts) == json_hash(candidate.facts)
+
+
+def test_training_ends_when_the_last_label_of_the_choice_is_known(candidate):
+    for fold in FOLDS:
+        told = candidate.facts["parts"][fold_part("ridge", fold.number)]
+        assert told["training_end"] == DATA.sessions[fold.validation[-1] + PURGE].isoformat()
+        assert told["training_end"] < told["test"][0] == DATA.sessions[fold.test[0]].isoformat()
+
+
+def test_the_refit_uses_the_newest_known_labels_for_the_median_best_epoch(candidate):
+    parts = candidate.facts["parts"]
+    told = parts[refit_part("graph_attention")]
+    newest = len(DATA.sessions) - 1 - PURGE
+    length = MODELS.folds.train + MODELS.folds.validation
+    assert told["train"] == [DATA.sessions[newest - length + 1].isoformat(), DATA.sessions[newest].isoformat()]
+    assert told["training_end"] == DATA.sessions[-1].isoformat()
+    best = [parts[fold_part("graph_attention", fold.number)]["best_epoch"] for fold in FOLDS]
+    assert told["best_epoch"] == max(1, round(median(best)))
+    assert np.isfinite(DATA.labels_TxN[newest]).any()
+    assert not np.isfinite(DATA.labels_TxN[newest + 1]).any()
+
+
+def test_a_model_and_its_ablation_start_from_the_same_seed(candidate):
+    parts = candidate.facts["parts"]
+    for name in ("fold_00", "fold_01", "refit"):
+        assert parts[f"graph_attention/{name}"]["seed"] == parts[f"graph_attention_no_graph/{name}"]["seed"]
+    assert len({parts[f"graph_attention/{name}"]["seed"] for name in ("fold_00", "fold_01", "refit")}) == 3
+
+
+def test_garbage_after_a_folds_training_end_changes_no_bit_of_its_weights(candidate):
+    fold = FOLDS[0]
+    known = fold.validation[-1] + PURGE
+    later = np.arange(len(DATA.sessions)) > known
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=DATA.features_TxNxF.shape, scale=50).astype(np.float32)
+    # A label of session d is known `purge` sessions later.
+    unknown = np.arange(len(DATA.sessions)) > known - PURGE
+    garbage = replace(
+        DATA,
+        features_TxNxF=np.where(later[:, None, None], noise, DATA.features_TxNxF),
+        labels_TxN=np.where(unknown[:, None], noise[..., 0], DATA.labels_TxN),
+        neighbours_TxNxK=np.where(later[:, None, None], 0, DATA.neighbours_TxNxK),
+        mask_TxN=DATA.mask_TxN | later[:, None],
+    )
+    other = _bits(_train(garbage))
+    for variant in variants(MODELS):
+        part = fold_part(variant.model, fold.number)
+        assert other.get(part) == _bits(candidate).get(part)
+    assert other[refit_part("ridge")] != _bits(candidate)[refit_part("ridge")]
+
+
+def test_later_sessions_change_no_earlier_fold(candidate):
+    cut = len(DATA.sessions) - 20
+    data = replace(
+        DATA,
+        sessions=DATA.sessions[:cut],
+        features_TxNxF=DATA.features_TxNxF[:cut],
+        mask_TxN=DATA.mask_TxN[:cut],
+        labels_TxN=DATA.labels_TxN[:cut],
+        neighbours_TxNxK=DATA.neighbours_TxNxK[:cut],
+        corr_TxNxK=DATA.corr_TxNxK[:cut],
+    )
+    folds = candidate_folds(data, config=MODELS, purge=PURGE)
+    assert _bits(_train(data, folds))["graph_attention/fold_00"] == _bits(candidate)["graph_attention/fold_00"]
+
+
+def test_out_of_sample_scores_cover_every_test_session_and_symbol_with_features(scored):
+    OOS_PREDICTIONS.conform(scored)
+    tested = range(FOLDS[0].test.start, FOLDS[-1].test.stop)
+    for variant in variants(MODELS):
+        rows = scored.filter(pl.col("model") == variant.model)
+        assert rows["session"].unique().sort().to_list() == list(DATA.sessions[tested.start : tested.stop])
+        assert rows.height == DATA.mask_TxN[tested.start : tested.stop].sum()
+    assert scored["score"].is_finite().all()
+    assert scored["version"].unique().to_list() == ["v1"]
+    assert (scored["training_end"] < scored["session"]).all()
+
+
+def test_equal_weight_has_no_opinion_and_reversal_bets_against_the_trailing_return(scored):
+    assert scored.filter(pl.col("model") == "equal_weight")["score"].unique().to_list() == [0.0]
+    row = FOLDS[0].test[3]
+    told = scored.filter((pl.col("model") == "reversal") & (pl.col("session") == DATA.sessions[row])).sort("symbol")
+    column = DATA.feature_names.index("return_5")
+    np.testing.assert_array_equal(told["score"], -DATA.features_TxNxF[row, DATA.mask_TxN[row], column])
+
+
+def test_the_ablation_never_sees_an_edge(candidate, scored):
+    bare = _score(candidate, DATA.without_graph())
+    for model, same in (("graph_attention_no_graph", True), ("graph_attention", False)):
+        pair = [frame.filter(pl.col("model") == model) for frame in (bare, scored)]
+        assert (content_hash(pair[0]) == content_hash(pair[1])) is same
+
+
+def test_sessions_scored_for_a_forecast_are_the_bits_of_the_out_of_sample_table(candidate, scored):
+    row = FOLDS[1].test[5]
+    for model in ("graph_attention", "ridge"):
+        alone = predict_sessions(
+            candidate.parts.__getitem__,
+            DATA,
+            model=model,
+            part=fold_part(model, 1),
+            sessions=range(row, row + 1),
+            config=MODELS,
+        )
+        told = scored.filter((pl.col("model") == model) & (pl.col("session") == DATA.sessions[row])).sort("symbol")
+        assert alone[0][DATA.mask_TxN[row]].tobytes() == told["score"].to_numpy().tobytes()
+
+
+def test_weights_that_knew_a_tested_session_are_refused(candidate):
+    facts = json.loads(json.dumps(candidate.facts))
+    facts["parts"]["ridge/fold_01"]["training_end"] = DATA.sessions[FOLDS[1].test[0]].isoformat()
+    with pytest.raises(ModelError, match="weights ridge/fold_01: expected training that ended before"):
+        _score(candidate, facts=facts)
+
+
+def test_a_fold_that_was_not_trained_is_refused(candidate):
+    extra = replace(FOLDS[-1], number=7)
+    with pytest.raises(ModelError, match="graph_attention/fold_07: expected to be among the trained parts"):
+        _score(candidate, folds=[*FOLDS, extra])
+
+
+def test_too_few_known_labels_for_a_refit_are_refused():
+    with pytest.raises(DataError, match="refit: expected at least 84 sessions with known labels"):
+        train_candidate(DATA, folds=FOLDS, config=MODELS, purge=100, progress=silent)
+
+
+def test_progress_rises_to_one_and_names_the_part():
+    told = []
+    _train(progress=lambda share, text: told.append((share, text)))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert any(text.startswith("graph_attention_no_graph/refit: epoch 1 of") for _, text in told)
+    assert told[-1][1].endswith("s left")
+
+
+FRESH = """
+import sys
+from pathlib import Path
+from gnn_assets_tests.models import test_candidate as small
+runtime.start(threads=small.CONFIG.runtime.threads, cache=Path(sys.argv[1]))
+trained = small._train()
+print(small.fingerprint(trained, small._score(trained)))
+"""
+
+
+def fingerprint(trained, scores) -> str:
+    """Hash of all that training and scoring gave."""
+    digest = hashlib.sha256(json_hash(trained.facts).encode())
+    for part, arrays in sorted(_bits(trained).items()):
+        digest.update(part.encode() + b"".join(arrays[name] for name in sorted(arrays)))
+    digest.update(content_hash(scores).encode())
+    return digest.hexdigest()
+
+
+@pytest.mark.slow
+def test_fresh_processes_give_the_same_bits(tmp_path, candidate, scored):
+    # The first process compiles, the second runs the programs that the first kept.
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", FRESH, str(tmp_path)], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert told == [fingerprint(candidate, scored)] * 2

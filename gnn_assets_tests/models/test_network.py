@@ -1,0 +1,150 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gnn_assets.core.errors import WeightsMismatch
+from gnn_assets.models.network import Inputs, Network
+from gnn_assets.models.zoo.graph_attention import GraphAttention, expected_shapes, predict
+from gnn_assets_tests.models.synthetic import CONFIG, changed, small_data
+
+DATA = small_data()
+MODELS = CONFIG.models
+NETWORK = Network(GraphAttention, len(DATA.feature_names), MODELS.network)
+ROWS = range(100, 140)
+_scores = jax.jit(NETWORK.scores)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.jit(NETWORK.initialise)(jax.random.key(5))
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    keys = jax.random.split(jax.random.key(5), MODELS.training.ensemble)
+    return {name: np.asarray(array) for name, array in jax.jit(jax.vmap(NETWORK.initialise))(keys).items()}
+
+
+def _session(row):
+    return jax.tree.map(lambda array: array[0], Inputs.of(DATA, range(row, row + 1)))
+
+
+def _predict(arrays, rows, data=DATA):
+    return predict(arrays, data, sessions=rows, config=MODELS)
+
+
+def test_scores_follow_their_symbols_when_symbols_change_places(params):
+    session = _session(120)
+    order = np.random.default_rng(0).permutation(len(DATA.symbols))
+    place = np.argsort(order)
+    neighbours = np.asarray(session.neighbours_SxNxK)[order]
+    moved = Inputs(
+        session.features_SxNxF[order],
+        session.mask_SxN[order],
+        jnp.where(neighbours >= 0, place[neighbours], -1),
+        session.corr_SxNxK[order],
+    )
+    np.testing.assert_allclose(_scores(params, moved), _scores(params, session)[order], atol=1e-5)
+
+
+def test_the_order_of_neighbours_does_not_matter(params):
+    session = _session(120)
+    turned = session._replace(
+        neighbours_SxNxK=session.neighbours_SxNxK[:, ::-1], corr_SxNxK=session.corr_SxNxK[:, ::-1]
+    )
+    np.testing.assert_allclose(_scores(params, turned), _scores(params, session), atol=1e-5)
+
+
+def test_neighbours_and_their_correlation_are_heard(params):
+    session = _session(120)
+    plain = _scores(params, session)
+    alone = session._replace(neighbours_SxNxK=jnp.full_like(session.neighbours_SxNxK, -1))
+    other = session._replace(corr_SxNxK=-session.corr_SxNxK)
+    assert not np.allclose(plain, _scores(params, alone), atol=1e-3)
+    assert not np.allclose(plain, _scores(params, other), atol=1e-4)
+
+
+def test_a_symbol_without_neighbours_has_a_score_and_a_gradient(params):
+    session = _session(120)
+    alone = session._replace(neighbours_SxNxK=jnp.full_like(session.neighbours_SxNxK, -1))
+    scores, gradient = jax.jit(jax.value_and_grad(lambda p: NETWORK.scores(p, alone).sum()))(params)
+    assert np.isfinite(scores)
+    assert np.std(_scores(params, alone)) > 0
+    assert all(np.isfinite(array).all() for array in gradient.values())
+
+
+def test_a_masked_out_neighbour_is_no_neighbour(params):
+    session = _session(120)
+    hidden = int(session.neighbours_SxNxK[0, 0])
+    masked = session._replace(mask_SxN=session.mask_SxN.at[hidden].set(False))
+    absent = session._replace(
+        neighbours_SxNxK=jnp.where(session.neighbours_SxNxK == hidden, -1, session.neighbours_SxNxK)
+    )
+    np.testing.assert_array_equal(_scores(params, masked), _scores(params, absent))
+
+
+def test_dropout_drops_channels_of_all_symbols_together():
+    size = changed("network", dropout=0.5).models.network
+    network = Network(GraphAttention, len(DATA.feature_names), size)
+    params = network.initialise(jax.random.key(0))
+    session = _session(120)
+    keyed = network.scores(params, session, jax.random.key(1))
+    assert not np.allclose(keyed, network.scores(params, session), atol=1e-4)
+    # Two symbols that look alike are treated alike, whatever is dropped.
+    twins = session._replace(
+        features_SxNxF=session.features_SxNxF.at[1].set(session.features_SxNxF[0]),
+        neighbours_SxNxK=jnp.full_like(session.neighbours_SxNxK, -1),
+    )
+    scores = network.scores(params, twins, jax.random.key(1))
+    assert scores[0] == scores[1]
+
+
+def test_scores_of_a_session_are_the_same_bits_alone_in_a_block_and_shifted(arrays):
+    together = _predict(arrays, ROWS)
+    for row in ROWS:
+        assert _predict(arrays, range(row, row + 1))[0].tobytes() == together[row - ROWS.start].tobytes()
+    for start in (ROWS.start + 1, ROWS.start + 7, ROWS.start + 23):
+        assert _predict(arrays, range(start, ROWS.stop)).tobytes() == together[start - ROWS.start :].tobytes()
+
+
+def test_scores_of_a_session_do_not_know_other_sessions(arrays):
+    noisy = DATA.features_TxNxF.copy()
+    noisy[121:] = 7.0
+    noisy[:120] = -7.0
+    other = _predict(arrays, ROWS, replace(DATA, features_TxNxF=noisy))
+    assert other[20].tobytes() == _predict(arrays, ROWS)[20].tobytes()
+
+
+def test_scores_are_standardised_over_the_masked_in_symbols(arrays):
+    scores = _predict(arrays, range(140, 150))
+    mask = DATA.mask_TxN[140:150]
+    assert scores.dtype == np.float32
+    assert (np.isnan(scores) == ~mask).all()
+    assert not mask.all()
+    assert np.abs(np.nanmean(scores, axis=1)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        pytest.param(
+            lambda a: {**a, "head.bias": a["head.bias"][:1]}, "weights head.bias: .* was float32 \\(1, 1\\)", id="shape"
+        ),
+        pytest.param(
+            lambda a: {**a, "head.bias": a["head.bias"].astype(np.float64)}, "head.bias: .* was float64", id="dtype"
+        ),
+        pytest.param(lambda a: {k: v for k, v in a.items() if k != "head.bias"}, "was no such array", id="missing"),
+        pytest.param(lambda a: {**a, "z": a["head.bias"]}, "weights z: expected no such array", id="spare"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(arrays, damage, told):
+    with pytest.raises(WeightsMismatch, match=told):
+        _predict(damage(arrays), ROWS)
+
+
+def test_expected_shapes_are_those_of_the_arrays(arrays):
+    shapes = expected_shapes(DATA, MODELS)
+    assert shapes == {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
