@@ -1,6 +1,8 @@
 # Verbs of this project. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two test processes; tests of one file, and those that share a materialized home, stay together.
+WORKERS := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test quick lint types drills lock clean
@@ -18,12 +20,12 @@ dev: setup ## the Dagster UI and daemon on 127.0.0.1:3000
 	@$(BIN)/gnn-assets dev
 
 test: setup lint types ## everything CI runs
-	@$(BIN)/python -m pytest -m "not drill" --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -m "not drill" $(WORKERS) --cov --cov-report=term:skip-covered
 	@$(BIN)/python -m gnn_assets_tests.coverage_floor
 
 quick: setup ## the inner loop: linters and the fast tests
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/python -m pytest -m "not drill and not slow" -q
+	@$(BIN)/python -m pytest -m "not drill and not slow" $(WORKERS) -q
 
 lint: setup ## style and import walls
 	@$(BIN)/ruff check .

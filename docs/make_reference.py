@@ -130,7 +130,7 @@ def _configuration() -> Iterator[str]:
     meanings = setting_meanings()
     for section, field in Config.model_fields.items():
         yield ""
-        yield f"### `{section}`"
+        yield f"### Settings `{section}`"
         yield ""
         if section == "ages":
             yield "Limits of each asset, in hours; they stand beside the assets below."
@@ -250,7 +250,7 @@ def _assets() -> Iterator[str]:
         yield ""
         yield f"### {group}"
         yield ""
-        yield inspect.getdoc(import_module(f"gnn_assets.{group}")) or ""
+        yield inspect.getdoc(import_module(f"gnn_assets.{group}"))
         for stage in (stage for stage in STAGES if stage.group == group):
             yield ""
             yield from _asset(stage, config)
@@ -267,7 +267,7 @@ def _assets() -> Iterator[str]:
 
 def _asset(stage: Stage, config: Config) -> Iterator[str]:
     limit = config.ages[stage.name]
-    yield f"#### `{stage.name}`"
+    yield f"#### Asset `{stage.name}`"
     yield ""
     yield inspect.getdoc(stage.compute) or ""
     yield ""
@@ -302,7 +302,7 @@ def _tables() -> Iterator[str]:
     assets = {stage.name for stage in STAGES}
     for table in TABLES.values():
         yield ""
-        yield f"### `{table.name}`"
+        yield f"### Table `{table.name}`"
         yield ""
         writer = f"`{table.name}`" if table.name in assets else WRITTEN_BY[table.name]
         yield f"Written by {writer}. {'Files by month of the session.' if table.monthly else 'One file.'}"

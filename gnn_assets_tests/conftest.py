@@ -45,6 +45,13 @@ class Home:
         )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps a file's tests on one worker, and all that share the demo's home on the same one: it is made once."""
+    for item in items:
+        shares_home = "demo_home" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("home" if shares_home else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory) -> Home:
     """A home in which `gnn-assets demo` ran once. Read it; to change something, take a copy."""

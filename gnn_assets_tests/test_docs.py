@@ -70,7 +70,7 @@ def test_every_setting_is_in_the_reference_with_its_meaning(maker):
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_every_asset_is_in_the_reference_with_its_limits_and_checks(stage, maker):
-    section = part(f"#### `{stage.name}`")
+    section = part(f"#### Asset `{stage.name}`")
     limit = build_config("sample").ages[stage.name]
     assert f"(`ages.{stage.name}`): age {limit.age_hours:g} h, deadline {limit.deadline_hours:g} h" in section
     for check in maker.check_names(stage, build_config("sample")):
@@ -79,7 +79,7 @@ def test_every_asset_is_in_the_reference_with_its_limits_and_checks(stage, maker
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_every_table_is_in_the_reference_with_every_column_and_its_meaning(table, maker):
-    section = part(f"### `{table.name}`")
+    section = part(f"### Table `{table.name}`")
     for column in table.columns:
         assert len(maker.column_meaning(table, column)) > 1
         assert re.search(rf"^\| \**{column}\** \| .+ \| .+ \|$", section, flags=re.MULTILINE)

@@ -26,9 +26,7 @@ def execute(path: Path, *, home: Home, folder: Path) -> nbformat.NotebookNode:
         CellExecutionError: if a cell fails.
     """
     notebook = read(path)
-    client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     # The debugger checks that it can see frozen modules, and would say that it cannot.
     client.execute(env=home.environment(PYDEVD_DISABLE_FILE_VALIDATION="1", IPYTHONDIR=str(folder / ".ipython")))
     return notebook
