@@ -27,14 +27,12 @@ class SessionCalendar:
     Args:
         exchange: ISO 10383 code, such as ``XNYS``.
         sessions: every session, ascending.
-        opens: aware UTC moment each session opens.
         closes: aware UTC moment each session closes.
         grace: time a source is given after the close to publish the bar.
     """
 
     exchange: str
     sessions: tuple[date, ...]
-    opens: tuple[datetime, ...]
     closes: tuple[datetime, ...]
     grace: timedelta
 
@@ -63,7 +61,6 @@ class SessionCalendar:
         return cls(
             exchange=exchange,
             sessions=tuple(stamp.date() for stamp in schedule.index),
-            opens=_moments(schedule["open"]),
             closes=_moments(schedule["close"]),
             grace=grace,
         )
@@ -88,10 +85,6 @@ class SessionCalendar:
     def close_at(self, session: date) -> datetime:
         """Moment the session closes."""
         return self.closes[self.position(session)]
-
-    def open_at(self, session: date) -> datetime:
-        """Moment the session opens."""
-        return self.opens[self.position(session)]
 
     def available_at(self, session: date) -> datetime:
         """Moment the session's bar is known: its close plus the grace period."""

@@ -77,7 +77,8 @@ def _universe_report(run: StageRun, universe: pl.DataFrame) -> Report:
         universe.group_by("tier", "sector").agg(symbols=pl.col("symbol").sort().str.join(" ")).sort("tier", "sector")
     )
     return Report(
-        data_end=None,
+        # The file says who belongs today, so reading it covers every session until now.
+        data_end=run.platform.last_session,
         checks=(),
         metadata={
             "dagster/row_count": universe.height,
@@ -172,7 +173,7 @@ def _market_bars_report(run: StageRun, update: BarsUpdate) -> Report:
         checks=bars_checks(
             newest,
             update.refused,
-            status_rows(run, follows=None, failures=failures, session=data_end),
+            status_rows(run, follows=None, context=True, failures=failures, session=data_end),
             stage=run.asset,
             symbols=symbols_of(universe, "core"),
             calendar=platform.calendar,
@@ -291,6 +292,7 @@ STAGES = (
         sections=("bars", "calendar"),
         deps=("universe",),
         checks=lambda _config: BARS_CHECKS,
+        context=True,
         table=MARKET_BARS,
         external=True,
     ),
@@ -305,6 +307,7 @@ STAGES = (
         deps=("universe", "market_bars"),
         checks=lambda _config: RETURNS_CHECKS,
         follows="market_bars",
+        context=True,
         table=RETURNS,
     ),
 )

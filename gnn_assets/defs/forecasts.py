@@ -1,24 +1,30 @@
 """The asset of the forecasts stage: forecasts, a card for each session, the sessions' past beside the newest."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, timedelta
+from functools import partial
 
+import numpy as np
 import polars as pl
 
-from gnn_assets.bars.schema import RETURNS
+from gnn_assets.bars.schema import MARKET_BARS, RETURNS, UNIVERSE
+from gnn_assets.core.config import Config
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.core.sessions import age
 from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
-from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, forecast_code_version, served_champion
+from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, champion_config, forecast_code_version, served_champion
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.forecasts.calibrate import Calibration
 from gnn_assets.forecasts.card import make_card
 from gnn_assets.forecasts.checks import forecast_checks
 from gnn_assets.forecasts.publish import SessionForecasts, forecast_session, sessions_to_publish
 from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.forecasts.verify import market_at
+from gnn_assets.models.dataset import Dataset
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.store.panel import to_panel
 
@@ -27,38 +33,63 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
     """The champion's expected returns for the next sessions, with interval, rank and dates, each with its card.
 
     The newest session is scored by the final refit; past sessions, published beside it, by the fold that had not seen
-    them. Calibration uses only out-of-sample predictions whose outcome was known at the session's close.
+    them. Calibration uses only out-of-sample predictions whose outcome was known at the session's close. A champion is
+    served by the recipe it was trained with, also when another one is configured by now.
     """
-    platform, config = run.platform, run.config
+    platform = run.platform
     champion = _served(run)
+    config = champion_config(platform, champion)
     threads = start_jax(platform)
-    returns = run.read(RETURNS)
-    data = dataset_of(platform, run.inputs, symbols=core_symbols(run))
     served = served_champion(platform, champion)
     sessions = sessions_to_publish(
-        data.sessions, facts=served.facts, model=served.model, history=config.forecasts.history_sessions
+        platform.sessions_of(run.read(RETURNS)),
+        facts=served.facts,
+        model=served.model,
+        history=config.forecasts.history_sessions,
     )
-    fill_returns = to_panel(returns, "fill_return", sessions=data.sessions, symbols=data.symbols)
+    market_of = _market(run, config)
     frames = []
     for number, session in enumerate(sessions):
+        data, fill_returns_TxN = market_of(session)
         made = forecast_session(
             session,
             served=served,
             data=data,
-            fill_returns_TxN=fill_returns,
+            fill_returns_TxN=fill_returns_TxN,
             calendar=platform.calendar,
             config=config,
             status=_status(run, session, newest=session == sessions[-1]),
         )
-        card_id = platform.cards.put(_card(run, made, champion=champion, nodes=data.symbols, threads=threads))
+        card_id = platform.cards.put(
+            _card(run, made, champion=champion, config=config, nodes=data.symbols, threads=threads)
+        )
         _pin(run, champion, card_id)
         frames.append(made.rows.with_columns(card_id=pl.lit(card_id)))
         run.progress((number + 1) / len(sessions), f"{session}: {made.rows.height} forecasts by {made.part}")
     return pl.concat(frames)
 
 
+def _market(run: StageRun, config: Config) -> Callable[[date], tuple[Dataset, np.ndarray]]:
+    """Gives features, graph and fill returns for a session, as the configuration wants them."""
+    symbols = core_symbols(run)
+    if config == run.config:
+        data = dataset_of(run.platform, run.inputs, symbols=symbols)
+        fill_returns = to_panel(run.read(RETURNS), "fill_return", sessions=data.sessions, symbols=data.symbols)
+        return lambda _session: (data, fill_returns)
+    # The stored returns and graphs are of the recipe that is configured now.
+    return partial(
+        market_at,
+        symbols=symbols,
+        known_at=run.platform.clock.now(),
+        bars=run.read(MARKET_BARS),
+        universe=run.read(UNIVERSE),
+        calendar=run.platform.calendar,
+        config=config,
+    )
+
+
 def _forecasts_report(run: StageRun, forecasts: pl.DataFrame) -> Report:
-    platform, config = run.platform, run.config
+    platform, config = run.platform, champion_config(run.platform, _served(run))
     newest: date = forecasts["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     rows = forecasts.filter(pl.col("session") == newest).sort("rank")
     card = platform.cards.get(rows["card_id"][0])
@@ -110,9 +141,9 @@ def _status(run: StageRun, session: date, *, newest: bool) -> str:
 
 
 def _card(
-    run: StageRun, made: SessionForecasts, *, champion: Champion, nodes: tuple[str, ...], threads: int
+    run: StageRun, made: SessionForecasts, *, champion: Champion, config: Config, nodes: tuple[str, ...], threads: int
 ) -> dict[str, object]:
-    config = run.config.slice(*FORECAST_SECTIONS)
+    sections = config.slice(*FORECAST_SECTIONS)
     return make_card(
         made.rows,
         nodes=nodes,
@@ -123,9 +154,9 @@ def _card(
         },
         part=made.part,
         known_at=run.platform.clock.now().isoformat(),
-        code_version=forecast_code_version(run.config),
-        config=config,
-        config_hash=json_hash(config),
+        code_version=forecast_code_version(config),
+        config=sections,
+        config_hash=json_hash(sections),
         threads=threads,
         calibration=_plain(made.calibration),
     )

@@ -101,7 +101,9 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         log=context.log.info,
     )
     run.progress(0.0, "started")
-    lineage = lineage_of(stage, platform, {**run.inputs, "symbols": json_hash(symbols)})
+    # What the outside world was asked for is part of how an answer came about.
+    asked = {"session": str(platform.last_session)} if stage.external else {"symbols": json_hash(symbols)}
+    lineage = lineage_of(stage, platform, {**run.inputs, **asked})
     before = _published(platform, stage.name)
     version = None if stage.external else stage.shelf.reuse(run, lineage)
     artefact = stage.compute(run) if version is None else stage.shelf.load(run, version)
@@ -116,7 +118,13 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     for check in (*report.checks, age):
         yield _check_result(check)
     if report.failures is not None and report.data_end is not None:
-        rows = status_rows(run, follows=stage.follows, failures=report.failures, session=report.data_end)
+        rows = status_rows(
+            run,
+            follows=stage.follows,
+            context=stage.context,
+            failures=report.failures,
+            session=report.data_end,
+        )
         platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id)
     blocking = [check for check in report.checks if check.blocks]
     if blocking:

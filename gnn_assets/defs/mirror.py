@@ -10,7 +10,6 @@ import polars as pl
 from gnn_assets.backtests.schema import BACKTEST_SCORES
 from gnn_assets.backtests.scores import ALL_FOLDS
 from gnn_assets.core.checks import Check
-from gnn_assets.defs.recipe import RECIPE_SECTIONS
 from gnn_assets.defs.stage import Report, Stage, StageRun
 from gnn_assets.registry.mirror import mirror
 from gnn_assets.store.versions import Lineage
@@ -18,7 +17,7 @@ from gnn_assets.store.versions import Lineage
 
 def _mlflow_mirror(run: StageRun) -> str:
     """The champion's story in MLflow, for people. Nothing reads it; if it fails, that is a warning and no more."""
-    platform, config = run.platform, run.config
+    platform = run.platform
     champion = platform.champion.current()
     assert champion is not None
     facts = platform.weights.facts(champion.version)
@@ -29,7 +28,7 @@ def _mlflow_mirror(run: StageRun) -> str:
     return mirror(
         champion,
         folder=platform.data / "mlflow",
-        parameters=_flat(config.slice(*RECIPE_SECTIONS)),
+        parameters=_flat(facts["recipe"]),
         metrics=dict(overall.select("metric", "value").iter_rows()),
         curves={part: entry["curve"] for part, entry in facts["parts"].items() if entry["curve"]},
     )

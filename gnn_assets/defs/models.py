@@ -110,6 +110,7 @@ def _gnn_weights(run: StageRun) -> Candidate:
         **trained.facts,
         "data_end": data.sessions[-1].isoformat(),
         "config_hash": json_hash(config.slice(*RECIPE_SECTIONS)),
+        "recipe": config.slice(*RECIPE_SECTIONS),
         "inputs": dict(run.inputs),
     }
     return Candidate(parts=trained.parts, facts=facts, seconds=trained.seconds)
@@ -143,6 +144,7 @@ def _gnn_weights_report(run: StageRun, candidate: Candidate) -> Report:
                 title=f"Training of {name}, a line a fold",
             ),
         },
+        failures={},
     )
 
 
@@ -170,6 +172,7 @@ def _oos_predictions_report(run: StageRun, predictions: pl.DataFrame) -> Report:
     sessions: Sequence[date] = predictions["session"].unique().sort().to_list()
     models = [variant.model for variant in variants(config.models)]
     own = predictions.filter(pl.col("model") == config.models.candidate)
+    scored = set(own.filter(pl.col("session") == sessions[-1])["symbol"])
     spread = own.group_by("session").agg(spread=pl.col("score").std()).sort("session")
     return Report(
         data_end=sessions[-1],
@@ -202,6 +205,7 @@ def _oos_predictions_report(run: StageRun, predictions: pl.DataFrame) -> Report:
                 y_label="score",
             ),
         },
+        failures={symbol: f"no score on {sessions[-1]}" for symbol in core_symbols(run) if symbol not in scored},
     )
 
 

@@ -57,7 +57,8 @@ def training_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title:
         panel.set_xlabel("epoch")
         panel.set_ylabel(label)
         panel.grid(alpha=0.3)
-    axes[0].legend(fontsize=6)
+    if axes[0].lines:
+        axes[0].legend(fontsize=6)
     return _picture(figure, title)
 
 

@@ -13,6 +13,8 @@ ZOO = "gnn_assets.models.zoo"
 
 # The recipe of a model: equal sections and newer data make a refresh, other sections another candidate.
 RECIPE_SECTIONS = ("universe", "execution", "graphs", "models")
+# The part of it that weights are served by, whatever is configured by then.
+_SERVED_SECTIONS = ("execution", "graphs", "models")
 # What a forecast's bits depend on.
 FORECAST_SECTIONS = ("calendar", "universe", "bars", "execution", "graphs", "models", "forecasts")
 _FORECAST_CODE = (
@@ -25,6 +27,17 @@ _FORECAST_CODE = (
 def forecast_code_version(config: Config) -> str:
     """Version of the code between bars and forecast, the candidate's plug-in included."""
     return code_version(*_FORECAST_CODE, f"{ZOO}.{config.models.candidate}")
+
+
+def champion_config(platform: Platform, champion: Champion) -> Config:
+    """The configuration with the recipe the champion was trained by in it: another one may be configured by now.
+
+    Raises:
+        CorruptArtefact: if the weights' manifest is damaged.
+    """
+    recipe = platform.weights.facts(champion.version)["recipe"]
+    own = {section: recipe[section] for section in _SERVED_SECTIONS}
+    return Config.model_validate({**platform.config.model_dump(mode="json"), **own})
 
 
 def served_champion(platform: Platform, champion: Champion) -> Served:

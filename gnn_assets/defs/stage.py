@@ -9,6 +9,7 @@ import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
 from gnn_assets.bars.status import stage_status
+from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.hashing import code_version
@@ -122,6 +123,7 @@ class Stage:
         deps: upstream assets.
         checks: names of the checks `report` answers, given the configuration.
         follows: stage whose successful symbols this one works on; None for all of the universe.
+        context: whether it works on context symbols too.
         kinds: Dagster's badges.
         table: declared columns, where the artefact is a table.
         external: asks the outside world, so equal inputs prove nothing and nothing is memoised.
@@ -137,6 +139,7 @@ class Stage:
     deps: tuple[str, ...] = ()
     checks: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
     follows: str | None = None
+    context: bool = False
     kinds: frozenset[str] = frozenset({"polars"})
     plugins: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
     table: Table | None = None
@@ -147,10 +150,21 @@ class Stage:
         return code_version(*self.code, *self.plugins(config))
 
 
-def status_rows(run: StageRun, *, follows: str | None, failures: Mapping[str, str], session: date) -> pl.DataFrame:
-    """The SYMBOL_STATUS rows of a stage that covered the universe up to `session`."""
+def status_rows(
+    run: StageRun, *, follows: str | None, context: bool, failures: Mapping[str, str], session: date
+) -> pl.DataFrame:
+    """The SYMBOL_STATUS rows of a stage that covered the universe up to `session`.
+
+    Args:
+        run: the materialization.
+        follows: stage whose successful symbols it worked on; None for all.
+        context: whether context symbols were its business.
+        failures: symbol → why the stage failed on it.
+        session: last session it covered.
+    """
     lake = run.platform.lake
-    wanted = lake.read(UNIVERSE)["symbol"].unique().sort().to_list()
+    universe = lake.read(UNIVERSE)
+    wanted = sorted({*symbols_of(universe, "core"), *(symbols_of(universe, "context") if context else ())})
     before = lake.read(SYMBOL_STATUS) if lake.manifest(SYMBOL_STATUS) else SYMBOL_STATUS.empty()
     skipped = [] if follows is None else [symbol for symbol in wanted if symbol not in run.symbols]
     return stage_status(

@@ -4,9 +4,9 @@ from datetime import date
 from typing import Any
 
 from gnn_assets.core.errors import CorruptArtefact
-from gnn_assets.core.sessions import age
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
+from gnn_assets.monitoring.ages import age_check
 from gnn_assets.registry.pointer import Champion
 
 
@@ -59,13 +59,17 @@ def _asset_status(platform: Platform, asset: str, champion: Champion | None) -> 
         data_end = data_end_of(platform, asset, champion)
     except CorruptArtefact as error:
         return {**row, "state": "damaged", "reason": str(error)}
-    hours = (
-        age(data_end, now=platform.clock.now(), calendar=platform.calendar).total_seconds() / 3600 if data_end else 0.0
+    aged = age_check(
+        asset,
+        data_end=data_end,
+        now=platform.clock.now(),
+        calendar=platform.calendar,
+        limit=platform.config.ages[asset],
     )
     return {
         **row,
-        "state": "stale" if hours > limit else "fresh",
-        "age_hours": hours,
+        "state": "fresh" if aged.passed else "stale",
+        "age_hours": float(aged.value),
         "data_end": str(data_end) if data_end else None,
         "version": publication.version,
         "published_at": publication.published_at.isoformat(),

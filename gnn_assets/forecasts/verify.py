@@ -4,7 +4,7 @@ Bars are cut off at the session and at the moment the card was made; returns, gr
 interval are then made again by the code that made them, and compared bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from gnn_assets.forecasts.card import libraries, rows_hash
 from gnn_assets.forecasts.publish import Served, forecast_session
 from gnn_assets.graphs.correlation import correlation_neighbours
 from gnn_assets.graphs.neighbours import graph_frame
-from gnn_assets.models.dataset import build_dataset
+from gnn_assets.models.dataset import Dataset, build_dataset
 from gnn_assets.store.panel import to_panel
 
 
@@ -65,9 +65,54 @@ def recompute(
         FORECASTS rows, ``card_id`` empty.
     """
     session = date.fromisoformat(card["session"])
-    known = bars.filter(pl.col("session") <= session, pl.col("source") == card["source"])
-    newest = latest(known, known_at=datetime.fromisoformat(card["known_at"]))
-    symbols = card["nodes"]
+    data, fill_returns_TxN = market_at(
+        session,
+        symbols=card["nodes"],
+        known_at=datetime.fromisoformat(card["known_at"]),
+        bars=bars,
+        universe=universe,
+        calendar=calendar,
+        config=config,
+    )
+    return forecast_session(
+        session,
+        served=served,
+        data=data,
+        fill_returns_TxN=fill_returns_TxN,
+        calendar=calendar,
+        config=config,
+        status=card["status"],
+    ).rows
+
+
+def market_at(
+    session: date,
+    *,
+    symbols: Sequence[str],
+    known_at: datetime,
+    bars: pl.DataFrame,
+    universe: pl.DataFrame,
+    calendar: SessionCalendar,
+    config: Config,
+) -> tuple[Dataset, np.ndarray]:
+    """What a forecast of a session is made from, made from bars no later than the session.
+
+    Args:
+        session: the last session that counts, and the only one with a graph.
+        symbols: nodes of the graph, in order.
+        known_at: moment up to which revisions count.
+        bars: MARKET_BARS rows; later rows and revisions, and other sources, are cut off here.
+        universe: UNIVERSE rows.
+        calendar: the exchange's sessions.
+        config: bars, execution, graphs and models are used.
+
+    Returns:
+        Features, graph and labels; float64 (T, N) fill returns over the same axes.
+
+    Known at: the session's close plus grace.
+    """
+    known = bars.filter(pl.col("session") <= session, pl.col("source") == config.bars.source)
+    newest = latest(known, known_at=known_at)
     every = log_returns(
         newest,
         sessions=calendar.between(config.bars.from_session, session),
@@ -94,15 +139,7 @@ def recompute(
         execution=config.execution,
         k=graphs.k,
     )
-    return forecast_session(
-        session,
-        served=served,
-        data=data,
-        fill_returns_TxN=to_panel(returns, "fill_return", sessions=sessions, symbols=symbols),
-        calendar=calendar,
-        config=config,
-        status=card["status"],
-    ).rows
+    return data, to_panel(returns, "fill_return", sessions=sessions, symbols=symbols)
 
 
 def compare(

@@ -1,9 +1,6 @@
 """How old each asset's data is, in market time, against its limit."""
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-
-import polars as pl
 
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import AgeLimit
@@ -34,35 +31,4 @@ def age_check(name: str, *, data_end: date | None, now: datetime, calendar: Sess
         threshold=limit.age_hours,
         description=f"Hours since the first session it lacks was complete: {covered}.",
         severity="warn",
-    )
-
-
-def age_table(
-    data_ends: Mapping[str, date | None], *, now: datetime, calendar: SessionCalendar, limits: Mapping[str, AgeLimit]
-) -> pl.DataFrame:
-    """Every asset's age beside its limit, in the order of the limits.
-
-    Args:
-        data_ends: asset → last session its data cover; an asset that is not named has no data.
-        now: aware UTC moment.
-        calendar: the exchange's sessions.
-        limits: asset → limits; these are the rows.
-
-    Returns:
-        ``asset``, ``data_end`` (Date), ``age_hours``, ``limit_hours`` (market hours), ``fresh``.
-    """
-    checks = {
-        name: age_check(name, data_end=data_ends.get(name), now=now, calendar=calendar, limit=limit)
-        for name, limit in limits.items()
-    }
-    return pl.DataFrame(
-        [(name, data_ends.get(name), check.value, check.threshold, check.passed) for name, check in checks.items()],
-        schema={
-            "asset": pl.String,
-            "data_end": pl.Date,
-            "age_hours": pl.Float64,
-            "limit_hours": pl.Float64,
-            "fresh": pl.Boolean,
-        },
-        orient="row",
     )

@@ -23,9 +23,8 @@ def oracle():
         return exchange_calendars.get_calendar("XNYS", start="2018-12-01", end="2023-01-31")
 
 
-def test_sessions_opens_and_closes_are_those_of_the_exchange(oracle):
-    for session, opens, closes in zip(CALENDAR.sessions, CALENDAR.opens, CALENDAR.closes, strict=True):
-        assert oracle.session_open(session.isoformat()) == pd.Timestamp(opens)
+def test_sessions_and_closes_are_those_of_the_exchange(oracle):
+    for session, closes in zip(CALENDAR.sessions, CALENDAR.closes, strict=True):
         assert oracle.session_close(session.isoformat()) == pd.Timestamp(closes)
     expected = oracle.sessions_in_range("2019-01-02", CALENDAR.sessions[-1].isoformat())
     assert list(CALENDAR.sessions) == [stamp.date() for stamp in expected]
@@ -46,7 +45,6 @@ def test_it_reaches_a_year_beyond_the_present():
 def test_daylight_saving_and_half_days_are_the_calendars_business(session, close):
     assert CALENDAR.close_at(session) == close
     assert CALENDAR.available_at(session) == close + GRACE
-    assert CALENDAR.open_at(session) < close
     assert CALENDAR.close_at(session).tzinfo is UTC
 
 

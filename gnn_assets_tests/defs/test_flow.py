@@ -77,8 +77,16 @@ def test_every_table_holds_what_its_name_promises(demo_home):
 def test_every_stage_says_how_each_symbol_fared(demo_home):
     status = table(demo_home, "symbol_status")
     stages = status.group_by("stage").agg(pl.col("state").unique()).sort("stage")
-    assert stages["stage"].to_list() == ["correlation_graphs", "forecasts", "market_bars", "returns"]
+    assert stages["stage"].to_list() == [
+        "correlation_graphs",
+        "forecasts",
+        "gnn_weights",
+        "market_bars",
+        "oos_predictions",
+        "returns",
+    ]
     core = status.filter(pl.col("symbol") != "^GSPC")
+    assert core.group_by("stage").len()["len"].to_list() == [20] * 6
     assert core["state"].unique().to_list() == ["SUCCESS"]
 
 

@@ -221,6 +221,7 @@ def test_progress_rises_to_one_and_names_the_part():
 FRESH = """
 import sys
 from pathlib import Path
+from gnn_assets.models import runtime
 from gnn_assets_tests.models import test_candidate as small
 runtime.start(threads=small.CONFIG.runtime.threads, cache=Path(sys.argv[1]))
 trained = small._train()

@@ -2,9 +2,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from gnn_assets.core.config import AgeLimit, build_config
+from gnn_assets.core.config import AgeLimit
 from gnn_assets.core.sessions import SessionCalendar
-from gnn_assets.monitoring.ages import age_check, age_table
+from gnn_assets.monitoring.ages import age_check
 
 LIMIT = AgeLimit(age_hours=24, deadline_hours=24, rebuild=False)
 # Wednesday; Thursday was Thanksgiving, Friday a half day that closed at 18:00 UTC.
@@ -52,15 +52,3 @@ def test_an_asset_without_data_is_as_old_as_the_calendar(calendar):
     check = age_check("returns", data_end=None, now=now, calendar=calendar, limit=LIMIT)
     assert (check.passed, check.value) == (False, 48.0)
     assert "no data of returns" in check.description
-
-
-def test_the_table_has_a_row_for_every_limit(calendar):
-    limits = build_config("test").ages
-    now = datetime(2021, 11, 27, 18, 0, tzinfo=UTC)
-    table = age_table({"returns": WEDNESDAY, "forecasts": FRIDAY}, now=now, calendar=calendar, limits=limits)
-    rows = {row["asset"]: row for row in table.iter_rows(named=True)}
-    assert table["asset"].to_list() == list(limits)
-    assert (rows["returns"]["age_hours"], rows["returns"]["fresh"]) == (23.5, True)
-    assert (rows["forecasts"]["age_hours"], rows["forecasts"]["data_end"]) == (0.0, FRIDAY)
-    assert (rows["universe"]["data_end"], rows["universe"]["fresh"]) == (None, False)
-    assert [row["limit_hours"] for row in rows.values()] == [limit.age_hours for limit in limits.values()]
