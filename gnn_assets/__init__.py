@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gnn_assets.load import card, catalog, load, sql, verify
+    from gnn_assets.notebook import card, catalog, load, sql, verify
 
 __all__ = ["__version__", "card", "catalog", "load", "sql", "verify"]
 
@@ -26,5 +26,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         import importlib
 
-        return getattr(importlib.import_module("gnn_assets.load"), name)
+        return getattr(importlib.import_module("gnn_assets.notebook"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -67,7 +67,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
     console = Console()
     console.print(table)
     champion = report["champion"]
-    console.print(f"champion: {champion['version'][:12]} ({champion['reason']})" if champion else "champion: none yet")
+    told = (
+        f"{champion['version'][:12]}, by rule {champion['rule']}, verdict {champion['verdict']}"
+        if champion
+        else "none yet"
+    )
+    console.print(f"champion: {told}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gnn_assets.core.config import Config, build_config
 from gnn_assets.core.errors import ConfigError
+
+
+def _nearest_home() -> Path:
+    """The working directory, or the nearest folder above it, that holds a dagster.yaml: notebooks live one below."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "dagster.yaml").is_file()), here)
 
 
 class Settings(BaseSettings):
@@ -26,7 +32,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GNN_ASSETS_", env_nested_delimiter="__", frozen=True)
 
     profile: str = "sample"
-    home: Path = Path()
+    home: Path = Field(default_factory=_nearest_home)
     config_file: Path | None = None
     config: dict[str, Any] = {}
     failpoint: str = ""

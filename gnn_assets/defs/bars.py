@@ -58,8 +58,7 @@ class BarsShelf:
     def publish(self, run: StageRun, artefact: BarsUpdate, *, lineage: Lineage, data_end: date | None) -> str:
         """Appends the new revisions and keeps the refused rows."""
         lake = run.platform.lake
-        if not artefact.refused.is_empty():
-            lake.upsert(QUARANTINE, artefact.refused, run_id=run.run_id)
+        lake.upsert(QUARANTINE, artefact.refused, run_id=run.run_id)
         write, rows = (lake.append, artefact.added) if artefact.intact else (lake.publish, artefact.stored)
         return write(MARKET_BARS, rows, lineage=lineage, data_end=data_end, run_id=run.run_id).version
 

@@ -78,6 +78,13 @@ def _print_summary(platform: Platform, console: Console) -> None:
         f"champion  {champion.version[:12]} ({champion.model}), by rule {champion.rule}, verdict {champion.verdict}\n",
         highlight=False,
     )
+    newest_weights = platform.weights.current()
+    if newest_weights is not None and newest_weights.version != champion.version:
+        console.print(
+            f"candidate {newest_weights.version[:12]} was judged and refused: the champion stays. "
+            "The asset `champion` shows why.\n",
+            highlight=False,
+        )
     console.print(_score_table(scores, champion.model, execution=config.execution.fill))
     detectable = scores.filter(pl.col("metric") == "smallest_detectable_ic", pl.col("model") == champion.model)
     console.print(
@@ -96,12 +103,15 @@ def _print_summary(platform: Platform, console: Console) -> None:
             "average return, and the ranks mean nothing.",
             highlight=False,
         )
-    console.print(
-        "where next: `make dev` opens the UI on 127.0.0.1:3000; `.venv/bin/gnn-assets status` lists ages; "
-        f"`.venv/bin/gnn-assets verify --session {newest}` recomputes a forecast; notebooks/first_look.ipynb loads the "
-        "tables.\nResearch software, not advice; the sample prices are for tests and examples only.",
-        highlight=False,
-    )
+    for line in (
+        "where next",
+        "  make dev                                              the UI on 127.0.0.1:3000",
+        "  .venv/bin/gnn-assets status                           ages, versions, champion",
+        f"  .venv/bin/gnn-assets verify --session {newest}      a forecast recomputed bit for bit",
+        "  notebooks/first_look.ipynb                            the tables in a notebook",
+        "Research software, not advice. The sample prices are for tests and examples only.",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _score_table(scores: pl.DataFrame, champion: str, *, execution: str) -> Table:

@@ -97,7 +97,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         asset=stage.name,
         inputs={name: current_version(platform, name) for name in stage.deps},
         symbols=symbols,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         log=context.log.info,
     )
     run.progress(0.0, "started")

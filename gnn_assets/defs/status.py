@@ -22,7 +22,14 @@ def platform_status(platform: Platform) -> dict[str, Any]:
         "clock": platform.label,
         "now": platform.clock.now().isoformat(),
         "assets": [_asset_status(platform, name, champion) for name in platform.config.ages],
-        "champion": None if champion is None else {"version": champion.version, "reason": champion.reason},
+        "champion": None
+        if champion is None
+        else {
+            "version": champion.version,
+            "rule": champion.rule,
+            "verdict": champion.verdict,
+            "reason": champion.reason,
+        },
     }
 
 

@@ -1,9 +1,7 @@
 import polars as pl
-import pytest
 
 from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
 from gnn_assets.bars.status import coverage_failures, stage_status, succeeded
-from gnn_assets.core.errors import DataError
 from gnn_assets_tests.bars.market import bars, sessions
 
 DAYS = sessions(10)

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from gnn_assets.core.errors import StoreError
+from gnn_assets.core.errors import CorruptArtefact, StoreError
 from gnn_assets.store.query import sql
 from gnn_assets_tests.store.states import LEVELS, PRICES, WRITE, lake_at, prices_until
 
@@ -18,6 +18,20 @@ def test_sql_sees_the_current_rows(tmp_path):
     assert answer.rows() == [(symbol, END, 40) for symbol in ("AAA", "BBB", "CCC")]
     both = "select max(levels.value) * 10 + count(*) as n from levels, (select 1 from prices limit 1)"
     assert sql(both, lake=lake, tables=[PRICES, LEVELS]).item() == 70 + 1007
+
+
+def test_only_the_tables_a_query_names_are_read_whatever_its_shape(tmp_path):
+    lake = lake_at(tmp_path)
+    lake.publish(PRICES, prices_until(40), lineage=None, data_end=END)
+    query = "with last as (select symbol, max(session) as session from Prices group by symbol) "
+    query += "select count(*) as n from last join prices using (symbol, session)"
+    # The other table was never published, and is not asked for.
+    assert sql(query, lake=lake, tables=[PRICES, LEVELS]).item() == 3
+    assert sql("select count(*) from levels", lake=lake, tables=[PRICES, LEVELS]).item() == 0
+    next((lake.root / "prices" / "files").iterdir()).write_bytes(b"damaged")
+    assert sql("select 1", lake=lake, tables=[PRICES, LEVELS]).item() == 1
+    with pytest.raises(CorruptArtefact):
+        sql(query, lake=lake, tables=[PRICES, LEVELS])
 
 
 @pytest.mark.parametrize(

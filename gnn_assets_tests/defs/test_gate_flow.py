@@ -1,0 +1,326 @@
+"""Who is served after whatever happens to a candidate, told by the real assets on a small platform.
+
+One home is materialized to the end of November; each test goes on from a copy of it. MLflow, whose database takes
+longer than everything else together, has its own test.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from gnn_assets.core.checks import Check
+from gnn_assets.core.config import build_config
+from gnn_assets.core.settings import Settings
+from gnn_assets.definitions import build_definitions
+from gnn_assets.defs import bars as bars_assets
+from gnn_assets.defs import mirror as mirror_asset
+from gnn_assets.defs import registry as registry_assets
+from gnn_assets.defs.operate import _failures as step_failures
+from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.tables import TABLES
+from gnn_assets.defs.verify import verify_session
+from gnn_assets.models.zoo import graph_attention
+from gnn_assets.registry.pointer import Champion
+
+TINY = {
+    "clock": {"session": "2022-11-30"},
+    "bars": {"from_session": "2020-06-01"},
+    "graphs": {"window": 40, "min_overlap": 30},
+    "models": {
+        "features": {"return_windows": [1, 5, 20], "range_window": 20},
+        "folds": {"train": 128, "validation": 32, "test": 126},
+        "training": {"epochs": 2, "ensemble": 1},
+    },
+    "backtests": {"bootstrap_resamples": 50, "min_sessions": 60},
+    "forecasts": {"min_calibration_sessions": 20, "history_sessions": 2},
+}
+NOVEMBER, DECEMBER = date(2022, 11, 30), date(2022, 12, 28)
+NEWER = {"clock": {"session": DECEMBER}}
+# Whatever the paired interval says, so that a test decides what the gate does and not the luck of a tiny network.
+LENIENT = {"gate": {"non_inferiority_margin": 2.0}}
+STRICT = {"gate": {"max_rmse_ratio": 1e-9}}
+SERVING = ("forecasts", "correlation_graphs", "returns")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run did: asset → whether it was reused, failed step → sentence, asset → check → whether it passed."""
+
+    success: bool
+    reused: dict[str, bool]
+    failures: dict[str, str]
+    checks: dict[str, dict[str, bool]]
+
+
+def platform_at(home: Path, *overrides: Mapping[str, Any]) -> Platform:
+    return Platform(settings=Settings(profile="test", home=home), config=build_config("test", TINY, *overrides))
+
+
+def run(platform: Platform, job: str = "everything") -> Done:
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral(tempdir=str(platform.settings.home)) as instance:
+        result = (
+            build_definitions(platform)
+            .resolve_job_def(job)
+            .execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+        )
+    checks: dict[str, dict[str, bool]] = {}
+    for made in result.get_asset_check_evaluations():
+        checks.setdefault(made.asset_key.to_user_string(), {})[made.check_name] = made.passed
+    return Done(
+        success=result.success,
+        reused={
+            event.asset_key.to_user_string(): bool(event.materialization.metadata["reused"].value)
+            for event in result.get_asset_materialization_events()
+        },
+        failures=step_failures(result),
+        checks=checks,
+    )
+
+
+def champion_of(platform: Platform) -> Champion:
+    champion = platform.champion.current()
+    assert champion is not None
+    return champion
+
+
+def forecasts_of(platform: Platform) -> pl.DataFrame:
+    return platform.lake.read(TABLES["forecasts"])
+
+
+def newest_of(platform: Platform) -> pl.DataFrame:
+    forecasts = forecasts_of(platform)
+    return forecasts.filter(pl.col("session") == forecasts["session"].max())
+
+
+def versions_of(platform: Platform) -> dict[str, str]:
+    return {name: platform.versions(name).current().version for name in platform.config.ages}
+
+
+def events_of(platform: Platform, *kinds: str) -> list[dict[str, Any]]:
+    return [event for event in platform.ledger.read("events") if event["event"] in kinds]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_mlflow() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mirror_asset, "mirror", lambda champion, **_: f"run of {champion.version}")
+        yield
+
+
+@pytest.fixture(scope="module")
+def november(tmp_path_factory) -> tuple[Path, Done]:
+    """A home in which everything was materialized once."""
+    home = tmp_path_factory.mktemp("gate") / "home"
+    return home, run(platform_at(home))
+
+
+@pytest.fixture
+def home(november, tmp_path) -> Path:
+    return Path(shutil.copytree(november[0], tmp_path / "home"))
+
+
+@pytest.fixture
+def first(november) -> Champion:
+    return champion_of(platform_at(november[0]))
+
+
+@pytest.mark.slow
+def test_the_first_candidate_is_promoted_by_rule_bootstrap(november):
+    home, done = november
+    platform = platform_at(home)
+    assert done.success, done.failures
+    assert not any(done.reused.values())
+    champion = champion_of(platform)
+    assert (champion.rule, champion.data_end) == ("bootstrap", str(NOVEMBER))
+    assert champion.version == platform.weights.current().version
+    (event,) = events_of(platform, "promoted", "refused", "kept")
+    assert (event["event"], event["rule"], event["candidate"]) == ("promoted", "bootstrap", champion.version)
+    newest = newest_of(platform)
+    assert set(newest["champion"]) == {champion.version}
+    assert set(newest["session"]) == {NOVEMBER}
+    assert newest.height == 20
+
+
+@pytest.mark.slow
+def test_the_same_again_computes_nothing_and_moves_nothing(home, first):
+    platform = platform_at(home)
+    done = run(platform)
+    assert done.success, done.failures
+    assert set(done.reused.values()) == {True}
+    assert len(platform.champion.versions.history()) == 1
+    assert len(events_of(platform, "promoted", "refused")) == 1
+
+
+@pytest.mark.slow
+def test_newer_data_are_judged_by_rule_refresh_and_the_pointer_moves(home, first):
+    platform = platform_at(home, NEWER, LENIENT)
+    done = run(platform)
+    assert done.success, done.failures
+    champion = champion_of(platform)
+    assert (champion.rule, champion.data_end) == ("refresh", str(DECEMBER))
+    assert champion.version != first.version
+    assert [made.version for made in platform.champion.versions.history()] == [first.version, champion.version]
+    event = events_of(platform, "promoted")[-1]
+    assert (event["rule"], event["champion"], event["candidate"]) == ("refresh", first.version, champion.version)
+    newest = newest_of(platform)
+    assert set(newest["champion"]) == {champion.version}
+    assert set(newest["session"]) == {DECEMBER}
+
+
+@pytest.mark.slow
+def test_a_refused_refresh_leaves_the_champion_and_it_goes_on_serving_newer_sessions(home, first):
+    platform = platform_at(home, NEWER, STRICT)
+    done = run(platform)
+    assert done.success, done.failures
+    assert champion_of(platform) == first
+    (event,) = events_of(platform, "refused")
+    assert (event["rule"], event["champion"]) == ("refresh", first.version)
+    assert "rmse_over_naive failed" in event["reason"]
+    # The refusal is seen, and stops nothing.
+    assert done.checks["champion"]["rmse_over_naive"] is False
+    assert done.reused["champion"] is True
+    assert done.reused["forecasts"] is False
+    newest = newest_of(platform)
+    assert set(newest.select("session", "champion", "served_by").iter_rows()) == {
+        (DECEMBER, first.version, "graph_attention/refit")
+    }
+    assert verify_session(platform, DECEMBER).matches
+
+
+@pytest.mark.slow
+def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by_its_own_recipe(
+    home, first, monkeypatch
+):
+    """Another size of network, other features, another graph: none of it may touch what is served."""
+    old = platform_at(home)
+    before, prior = forecasts_of(old).drop("card_id"), {row["id"] for row in old.ledger.read("trials")}
+    judged = []
+    judge = registry_assets.judge
+    monkeypatch.setattr(
+        registry_assets, "judge", lambda evidence, *, config: judged.append(evidence) or judge(evidence, config=config)
+    )
+    changed = {
+        "models": {"network": {"hidden": 4}, "features": {"clip": 2.0, "return_windows": [1, 5, 10]}},
+        "graphs": {"window": 30, "min_overlap": 20, "k": 3},
+    }
+    platform = platform_at(home, changed)
+    done = run(platform)
+    assert done.success, done.failures
+    assert champion_of(platform) == first
+    (event,) = events_of(platform, "refused")
+    assert (event["rule"], event["champion"]) == ("replace", first.version)
+    assert event["candidate"] == platform.weights.current().version != first.version
+    assert "superior" in event["reason"]
+    assert forecasts_of(platform).drop("card_id").equals(before)
+    assert verify_session(platform, NOVEMBER).matches
+    # Every attempt makes the next one's evidence dearer.
+    again = platform_at(home, changed, {"backtests": {"seed": 8}})
+    assert run(again, "retrain").success
+    other = platform_at(home, {"models": {"ridge": {"penalty": 10.0}}})
+    assert run(other).success
+    assert [evidence.candidates_judged for evidence in judged] == [1, 1, 2]
+    assert {row["version"] for row in platform.ledger.read("trials") if row["id"] not in prior} == {
+        evidence.candidate.version for evidence in judged
+    }
+
+
+@pytest.mark.slow
+def test_the_old_recipe_again_finds_its_champion_in_place(home, first):
+    assert run(platform_at(home, {"models": {"seed": 1}})).success
+    platform = platform_at(home)
+    done = run(platform)
+    assert done.success, done.failures
+    assert champion_of(platform) == first
+    assert set(done.reused.values()) == {True}
+    assert len(events_of(platform, "refused")) == 1
+
+
+@pytest.mark.slow
+def test_a_training_that_runs_into_nan_changes_nothing_and_the_last_champion_serves_the_next_session(
+    home, first, monkeypatch
+):
+    honest = graph_attention.fit_network
+
+    def exploding(build, data, *, config, **settings):
+        wild = config.training.model_copy(update={"learning_rate": 1e9})
+        return honest(build, data, config=config.model_copy(update={"training": wild}), **settings)
+
+    monkeypatch.setattr(graph_attention, "fit_network", exploding)
+    before = platform_at(home).weights.current().version
+    platform = platform_at(home, NEWER)
+    done = run(platform)
+    assert not done.success
+    assert list(done.failures) == ["gnn_weights"]
+    assert "loss_finite failed" in done.failures["gnn_weights"]
+    assert "NaN at epoch 1" in done.failures["gnn_weights"]
+    assert done.checks["gnn_weights"]["loss_finite"] is False
+    assert set(done.reused) == {"universe", "market_bars", "returns", "correlation_graphs"}
+    assert platform.weights.current().version == before
+    assert champion_of(platform) == first
+    (event,) = events_of(platform, "stage_refused")
+    assert event["asset"] == "gnn_weights"
+    assert set(newest_of(platform)["session"]) == {NOVEMBER}
+    assert run(platform, "publish_forecasts").success
+    assert set(newest_of(platform).select("session", "champion").iter_rows()) == {(DECEMBER, first.version)}
+
+
+@pytest.mark.slow
+def test_a_check_that_blocks_keeps_the_last_good_version_and_stops_what_is_downstream(home, first, monkeypatch):
+    bad = Check("returns_finite", passed=False, value=3, threshold=0, description="Rows without a finite return.")
+    fine = bars_assets.returns_checks
+    monkeypatch.setattr(bars_assets, "returns_checks", lambda *given, **settings: (bad, fine(*given, **settings)[1]))
+    platform = platform_at(home, NEWER)
+    before = versions_of(platform)
+    done = run(platform)
+    assert not done.success
+    assert list(done.failures) == ["returns"]
+    assert done.failures["returns"].startswith("returns: not published, the last good version stays. returns_finite")
+    assert set(done.reused) == {"universe", "market_bars"}
+    assert done.checks["returns"] == {"returns_finite": False, "returns_coverage": True, "age": True}
+    after = versions_of(platform)
+    assert {name for name in after if after[name] != before[name]} == {"market_bars"}
+    assert champion_of(platform) == first
+    assert set(newest_of(platform)["session"]) == {NOVEMBER}
+    (event,) = events_of(platform, "stage_refused")
+    assert event["asset"] == "returns"
+    assert "returns_finite failed: value 3, threshold 0." in event["reason"]
+    # Once the data are good again the flow goes on by itself from where it stopped.
+    monkeypatch.setattr(bars_assets, "returns_checks", fine)
+    assert run(platform, "refresh_data").success
+    assert versions_of(platform)["returns"] != before["returns"]
+
+
+@pytest.mark.slow
+def test_a_mirror_that_cannot_be_written_is_a_warning_and_forecasts_go_out(home, monkeypatch):
+    def broken(*_, **__):
+        raise OSError("database is locked")
+
+    monkeypatch.setattr(mirror_asset, "mirror", broken)
+    platform = platform_at(home, NEWER, LENIENT)
+    done = run(platform)
+    assert done.success, done.failures
+    assert done.checks["mlflow_mirror"]["mirrored"] is False
+    (event,) = events_of(platform, "mirror_failed")
+    assert event["reason"] == "database is locked"
+    assert set(newest_of(platform)["champion"]) == {champion_of(platform).version}
+
+
+def test_the_asset_graph_is_as_it_was_agreed(tmp_path, snapshot):
+    """Names, groups, dependencies and checks: a change here is a change of the platform's face."""
+    graph = build_definitions(platform_at(tmp_path)).resolve_asset_graph()
+    shown = {
+        f"{node.group_name}/{node.key.to_user_string()}": {
+            "deps": sorted(key.to_user_string() for key in node.parent_keys),
+            "checks": sorted(check.name for check in node.check_keys),
+        }
+        for node in sorted(graph.asset_nodes, key=lambda node: (node.group_name, node.key))
+    }
+    assert shown == snapshot
