@@ -20,7 +20,7 @@ dev: setup ## the Dagster UI and daemon on 127.0.0.1:3000
 	@$(BIN)/gnn-assets dev
 
 test: setup lint types ## everything CI runs
-	@$(BIN)/python -m pytest -m "not drill" $(WORKERS) --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -m "not drill" $(WORKERS) --durations=12 --cov --cov-report=term:skip-covered
 	@$(BIN)/python -m gnn_assets_tests.coverage_floor
 
 quick: setup ## the inner loop: linters and the fast tests
