@@ -28,7 +28,7 @@ def load(name: str, *, version: str | None = None, as_of: datetime | None = None
     Args:
         name: such as ``forecasts``; `catalog()` lists them.
         version: a data version, as Dagster shows it; the current one by default.
-        as_of: aware UTC moment; the table as it was published by then.
+        as_of: aware UTC moment; bars as they were known by then, other tables as they were published by then.
 
     Raises:
         MissingArtefact: if there is no such table, or nothing was published.

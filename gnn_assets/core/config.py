@@ -12,23 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from gnn_assets.core.errors import ConfigError
+from gnn_assets.core.execution import Count, ExecutionConfig, NonNegative, Section
 
 DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ClockConfig(Section):
@@ -67,31 +60,6 @@ class BarsConfig(Section):
     min_success_share: Share
     max_abs_log_return: Positive
     max_quarantine_share: Share
-
-
-class ExecutionConfig(Section):
-    """The one setting behind fill, label, purge and engine, and the one set of costs."""
-
-    fill: Literal["open_next", "close_next", "close_same"]
-    horizon: Count
-    commission_bps: NonNegative
-    half_spread_bps: NonNegative
-    slippage_bps: NonNegative
-
-    @property
-    def fill_lag(self) -> int:
-        """Sessions from the signal's close to the fill."""
-        return 0 if self.fill == "close_same" else 1
-
-    @property
-    def purge(self) -> int:
-        """Sessions until a label is known: horizon + fill lag."""
-        return self.horizon + self.fill_lag
-
-    @property
-    def cost_per_side(self) -> float:
-        """Cost of trading one unit of value, as a share of it."""
-        return (self.commission_bps + self.half_spread_bps + self.slippage_bps) * 1e-4
 
 
 class GraphsConfig(Section):
@@ -265,8 +233,17 @@ class Config(Section):
     automation: AutomationConfig
 
     def slice(self, *sections: str) -> dict[str, Any]:
-        """The named sections as plain JSON data: the part of the configuration an asset depends on."""
-        return {name: self.model_dump(mode="json")[name] for name in sections}
+        """The named sections as plain JSON data: the part of the configuration an asset depends on.
+
+        Args:
+            sections: such as ``graphs``, or ``runtime.threads`` for one setting of a section.
+        """
+        whole = self.model_dump(mode="json")
+        chosen: dict[str, Any] = {}
+        for name in sections:
+            section, _, setting = name.partition(".")
+            chosen[name] = whole[section][setting] if setting else whole[section]
+        return chosen
 
 
 @cache
@@ -300,6 +277,35 @@ def build_config(profile: str, *overrides: Mapping[str, Any]) -> Config:
         return Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from error
+
+
+def restored(config: Config, sections: Mapping[str, Any]) -> Config:
+    """A configuration with stored sections in it, such as the recipe some weights were trained by.
+
+    A setting that was stored and is known no more is left out; one that is new keeps its present value.
+
+    Args:
+        config: what holds for everything that was not stored.
+        sections: section → settings, as `Config.slice` gave them when they were stored.
+
+    Raises:
+        ConfigError: if a stored value is no longer allowed.
+    """
+    whole = config.model_dump(mode="json")
+    try:
+        return Config.model_validate(_merge(whole, _known(sections, whole)))
+    except ValidationError as error:
+        raise ConfigError(f"stored configuration: {_sentence(error)}") from error
+
+
+def _known(stored: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored under names that are still known, section by section."""
+    kept: dict[str, Any] = {}
+    for name, value in stored.items():
+        if name in present:
+            nested = isinstance(value, Mapping) and isinstance(present[name], Mapping)
+            kept[name] = _known(value, present[name]) if nested else value
+    return kept
 
 
 def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,7 @@
     │   ├── LockTimeout        another process is writing the same thing
     │   └── PointerConflict    compare-and-set lost: somebody moved it first
     ├── ModelError
-    │   ├── NonFinite          loss, gradient or score is NaN or infinite
     │   └── WeightsMismatch    weights do not fit the network they are loaded into
-    ├── PromotionError         the gate or the champion pointer refused
     └── VerificationFailed     a forecast recomputed from its card is not the one published
 
 Every message is one sentence: what it is about, what was expected, what it was, what to do.
@@ -96,16 +94,8 @@ class ModelError(GnnAssetsError):
     """A model cannot be trained or used."""
 
 
-class NonFinite(ModelError):
-    """A loss, gradient or score is NaN or infinite."""
-
-
 class WeightsMismatch(ModelError):
     """Weights do not fit the network they are loaded into."""
-
-
-class PromotionError(GnnAssetsError):
-    """The gate or the champion pointer refused."""
 
 
 class VerificationFailed(GnnAssetsError):

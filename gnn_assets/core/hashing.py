@@ -21,6 +21,8 @@ PACKAGE = "gnn_assets"
 _NOT_CONTENT = ("store", "core.errors", "core.config", "core.settings", "core.hashing", "core.plugins")
 # ... but this part of the store shapes the numbers themselves.
 _CONTENT = ("store.panel",)
+# Settings are hashed as values, section by section; the one section that computes is hashed as code.
+_COMPUTES = {f"{PACKAGE}.core.config": f"{PACKAGE}.core.execution"}
 
 
 def sha256_hex(data: bytes) -> str:
@@ -85,6 +87,7 @@ def code_version(*modules: str) -> str:
     pending = list(modules)
     while pending:
         name = pending.pop()
+        name = _COMPUTES.get(name, name)
         if name in sources or (_in_any(name, _NOT_CONTENT) and not _in_any(name, _CONTENT)):
             continue
         tree = _parsed(name)

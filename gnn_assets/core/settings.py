@@ -8,16 +8,19 @@ GNN_ASSETS_FAILPOINT             name of a step at which the process kills itsel
 """
 
 import os
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gnn_assets.core.config import Config, build_config
 from gnn_assets.core.errors import ConfigError
+
+_PREFIX = "GNN_ASSETS_"
 
 
 def _nearest_home() -> Path:
@@ -29,7 +32,7 @@ def _nearest_home() -> Path:
 class Settings(BaseSettings):
     """What the environment says."""
 
-    model_config = SettingsConfigDict(env_prefix="GNN_ASSETS_", env_nested_delimiter="__", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True)
 
     profile: str = "sample"
     home: Path = Field(default_factory=_nearest_home)
@@ -47,14 +50,23 @@ def read_settings() -> Settings:
     """Reads the environment now.
 
     Raises:
-        ConfigError: if a variable cannot be understood.
+        ConfigError: if a variable that begins with GNN_ASSETS_ is none of ours.
     """
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "GNN_ASSETS_" + "__".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"{name}: {first['msg']}, was {first['input']!r}; correct the variable.") from error
+    _refuse_unknown_variables()
+    return Settings()
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable would otherwise be passed over, and the default run in its place."""
+    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields if name != "config"]
+    settings = f"{_PREFIX}CONFIG__"
+    for name, value in os.environ.items():
+        read_as = name.upper()  # Settings() minds no case
+        if not read_as.startswith(_PREFIX) or read_as in known or read_as.startswith(settings):
+            continue
+        near = get_close_matches(read_as, [*known, settings], n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "remove it"
+        raise ConfigError(f"{name}: no such variable (value {value!r}); {hint}")
 
 
 def load_config(settings: Settings) -> Config:

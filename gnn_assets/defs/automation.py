@@ -33,16 +33,28 @@ def deadline_missed(retry_cron: str) -> dg.AutomationCondition:
 def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.AutomationCondition | None:
     """The automation condition of an asset.
 
-    A root of the flow is asked for by the clock, and only when the clock runs: a snapshot never changes.
+    What reads the world outside is asked for by the clock, and only where the clock runs: a snapshot never changes.
+    That is a root of the flow, which has nothing above it to follow, and `market_bars`, which follows its root too.
+    A root read again with equal content keeps its data version, so the wave stops there.
+
+    Args:
+        asset: its name.
+        has_deps: whether anything is above it; False for a root.
+        config: clock, cron lines and age limits.
+
+    Returns:
+        The condition; None for a root of a snapshot.
     """
+    automation = config.automation
+    live = config.clock.kind == "live"
+    cron = AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
     if not has_deps:
-        return None
+        return cron if live else None
     condition = upstream_changed()
-    if asset == "market_bars" and config.clock.kind == "live":
-        automation = config.automation
-        condition |= AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
+    if live and asset == "market_bars":
+        condition |= cron
     if config.ages[asset].rebuild:
-        condition |= deadline_missed(config.automation.rebuild_cron)
+        condition |= deadline_missed(automation.rebuild_cron)
     return condition
 
 

@@ -68,7 +68,10 @@ def _universe(run: StageRun) -> pl.DataFrame:
 
     Read from a YAML file. `core` symbols are graphed, forecast and traded; `context` symbols are shown beside results.
     """
-    return read_universe(run.config.universe.file)
+    universe = read_universe(run.config.universe.file)
+    # A symbol the source has never heard of is refused here, before anything is published.
+    _ask_for_one_session(universe, run.config)
+    return universe
 
 
 def _universe_report(run: StageRun, universe: pl.DataFrame) -> Report:
@@ -255,12 +258,16 @@ def check_inputs(config: Config) -> str:
         UniverseError, PluginError, SourceError: whatever a run would fail on.
     """
     universe = read_universe(config.universe.file)
+    _ask_for_one_session(universe, config)
+    core = len(symbols_of(universe, "core"))
     source = load_plugin(SOURCES, config.bars.source)
+    return f"universe {config.universe.file} is valid: {core} core symbols; source: {source.NAME_FOR_PEOPLE}"
+
+
+def _ask_for_one_session(universe: pl.DataFrame, config: Config) -> None:
     symbols = universe["symbol"].unique().sort().to_list()
     first = config.bars.from_session
-    source.fetch(symbols, first=first, last=first)
-    core = len(symbols_of(universe, "core"))
-    return f"universe {config.universe.file} is valid: {core} core symbols; source: {source.NAME_FOR_PEOPLE}"
+    load_plugin(SOURCES, config.bars.source).fetch(symbols, first=first, last=first)
 
 
 BARS_CHECKS = ("symbols_complete", "newest_session_present", "no_future_sessions", "quarantine_share", "one_basis")
@@ -276,7 +283,7 @@ STAGES = (
         report=_universe_report,
         shelf=TableShelf(UNIVERSE),
         code=("gnn_assets.bars.universe",),
-        sections=("universe",),
+        sections=("universe", "bars.source"),
         table=UNIVERSE,
         external=True,
         kinds=frozenset({"yaml"}),

@@ -66,9 +66,8 @@ def _print_summary(platform: Platform, console: Console) -> None:
     universe = lake.read(UNIVERSE)
     statistics = lake.read(GRAPH_STATISTICS).row(-1, named=True)
     scores = lake.read(BACKTEST_SCORES, version=champion.backtest_scores).filter(pl.col("fold") == ALL_FOLDS)
-    console.print(
-        f"universe  {len(symbols_of(universe, 'core'))} stocks, all survivors: results flatter", highlight=False
-    )
+    survivors = ", chosen with hindsight (survivors only): results flatter" if universe["survivor_only"].any() else ""
+    console.print(f"universe  {len(symbols_of(universe, 'core'))} stocks{survivors}", highlight=False)
     console.print(
         f"graph     {statistics['session']}: density {statistics['density']:.2f}, "
         f"{statistics['degree_mean']:.1f} neighbours a stock, churn {statistics['churn']:.2f}",
@@ -85,7 +84,7 @@ def _print_summary(platform: Platform, console: Console) -> None:
             "The asset `champion` shows why.\n",
             highlight=False,
         )
-    console.print(_score_table(scores, champion.model, execution=config.execution.fill))
+    console.print(_score_table(scores, champion.model, confidence=config.backtests.confidence))
     detectable = scores.filter(pl.col("metric") == "smallest_detectable_ic", pl.col("model") == champion.model)
     console.print(
         f"smallest detectable IC here: {detectable['value'][0]:.3f}. Smaller differences are noise: "
@@ -114,8 +113,10 @@ def _print_summary(platform: Platform, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _score_table(scores: pl.DataFrame, champion: str, *, execution: str) -> Table:
-    shown = Table(title=f"out of sample, {execution}, with 95 % intervals", title_justify="left")
+def _score_table(scores: pl.DataFrame, champion: str, *, confidence: float) -> Table:
+    shown = Table(
+        title=f"out of sample, {scores['execution'][0]}, with {confidence:.0%} intervals", title_justify="left"
+    )
     metrics = {"ic": "IC", "sharpe_net": "Sharpe, net of costs"}
     shown.add_column("model", no_wrap=True)
     for title in metrics.values():

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from gnn_assets.bars.schema import MARKET_BARS, RETURNS, UNIVERSE
+from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import canonical_json, json_hash
@@ -17,6 +18,7 @@ from gnn_assets.core.sessions import age
 from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, champion_config, forecast_code_version, served_champion
+from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.forecasts.calibrate import Calibration
 from gnn_assets.forecasts.card import make_card
@@ -24,6 +26,7 @@ from gnn_assets.forecasts.checks import forecast_checks
 from gnn_assets.forecasts.publish import SessionForecasts, forecast_session, sessions_to_publish
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.forecasts.verify import market_at
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.store.panel import to_panel
@@ -42,7 +45,7 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
     threads = start_jax(platform)
     served = served_champion(platform, champion)
     sessions = sessions_to_publish(
-        platform.sessions_of(run.read(RETURNS)),
+        _graphed_sessions(run),
         facts=served.facts,
         model=served.model,
         history=config.forecasts.history_sessions,
@@ -58,7 +61,8 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
             fill_returns_TxN=fill_returns_TxN,
             calendar=platform.calendar,
             config=config,
-            status=_status(run, session, newest=session == sessions[-1]),
+            # Only the newest session can be late: the others are history.
+            status=_freshness(platform) if session == sessions[-1] else "ok",
         )
         card_id = platform.cards.put(
             _card(run, made, champion=champion, config=config, nodes=data.symbols, threads=threads)
@@ -69,11 +73,17 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+def _graphed_sessions(run: StageRun) -> list[date]:
+    """Sessions up to the newest that has a graph: returns may be a session ahead, and then it is not forecast yet."""
+    known: date = run.read(CORRELATION_GRAPHS)["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    return [session for session in run.platform.sessions_of(run.read(RETURNS)) if session <= known]
+
+
 def _market(run: StageRun, config: Config) -> Callable[[date], tuple[Dataset, np.ndarray]]:
     """Gives features, graph and fill returns for a session, as the configuration wants them."""
     symbols = core_symbols(run)
     if config == run.config:
-        data = dataset_of(run.platform, run.inputs, symbols=symbols)
+        data = dataset_of(run.platform, run.inputs, symbols=symbols, config=config)
         fill_returns = to_panel(run.read(RETURNS), "fill_return", sessions=data.sessions, symbols=data.symbols)
         return lambda _session: (data, fill_returns)
     # The stored returns and graphs are of the recipe that is configured now.
@@ -102,7 +112,7 @@ def _forecasts_report(run: StageRun, forecasts: pl.DataFrame) -> Report:
             session=newest,
             calendar=platform.calendar,
             execution=config.execution,
-            symbols=card["nodes"],
+            symbols=symbols_of(run.read(UNIVERSE), "core"),
             largest_outcome=calibration["largest_outcome"],
             min_symbol_share=config.gate.min_symbol_share,
         ),
@@ -133,11 +143,13 @@ def _served(run: StageRun) -> Champion:
     return champion
 
 
-def _status(run: StageRun, session: date, *, newest: bool) -> str:
-    """Only the newest session can be late: the others are history."""
-    now, calendar = run.platform.clock.now(), run.platform.calendar
-    limit = timedelta(hours=run.config.ages["forecasts"].age_hours)
-    return "stale" if newest and age(session, now=now, calendar=calendar) > limit else "ok"
+def _freshness(platform: Platform) -> str:
+    """What the newest forecasts are: ``ok``, or ``stale`` when their session is older than the limit."""
+    current = platform.versions(CORRELATION_GRAPHS.name).current()
+    manifest = platform.lake.manifest(CORRELATION_GRAPHS, current.version) if current else None
+    data_end = manifest.data_end if manifest else None
+    old = age(data_end, now=platform.clock.now(), calendar=platform.calendar)
+    return "stale" if old > timedelta(hours=platform.config.ages["forecasts"].age_hours) else "ok"
 
 
 def _card(
@@ -183,7 +195,7 @@ STAGES = (
         shelf=TableShelf(FORECASTS),
         code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card", "gnn_assets.forecasts.verify"),
         plugins=lambda config: (f"{ZOO}.{config.models.candidate}",),
-        sections=("calendar", "execution", "graphs", "models", "forecasts", "runtime", "ages"),
+        sections=("calendar", "execution", "graphs", "models", "forecasts", "runtime.threads", "ages.forecasts"),
         deps=("universe", "market_bars", "returns", "correlation_graphs", "champion"),
         checks=lambda _config: (
             "forecasts_finite",
@@ -195,6 +207,7 @@ STAGES = (
         ),
         follows="correlation_graphs",
         kinds=frozenset({"jax"}),
+        asks=lambda platform: {"status": _freshness(platform)},
         table=FORECASTS,
     ),
 )

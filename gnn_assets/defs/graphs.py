@@ -8,9 +8,10 @@ import polars as pl
 
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
+from gnn_assets.core.errors import ConfigError
 from gnn_assets.defs.plots import heat_map, lines
 from gnn_assets.defs.stage import Report, Stage, StageRun
-from gnn_assets.graphs.checks import graphs_checks
+from gnn_assets.graphs.checks import graphs_checks, tripwire
 from gnn_assets.graphs.correlation import correlation_neighbours, pairwise_correlation
 from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
@@ -68,6 +69,13 @@ def _correlation_graphs(run: StageRun) -> DatedGraphs:
     graphs = run.config.graphs
     returns = run.read(RETURNS)
     sessions, symbols, panel = _panel(run, returns)
+    if len(sessions) < graphs.window:
+        raise ConfigError.of(
+            "graphs.window",
+            expected=f"at most the {len(sessions)} sessions there are returns for",
+            was=graphs.window,
+            do="shorten the window, or start the bars earlier",
+        )
     run.progress(0.1, f"{len(sessions)} sessions of {len(symbols)} symbols")
     neighbours = correlation_neighbours(
         panel, window=graphs.window, k=graphs.k, min_abs_corr=graphs.min_abs_corr, min_overlap=graphs.min_overlap
@@ -82,7 +90,7 @@ def _correlation_graphs(run: StageRun) -> DatedGraphs:
 
 def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
     returns = run.read(RETURNS)
-    _, symbols, panel = _panel(run, returns)
+    sessions, symbols, panel = _panel(run, returns)
     newest = graphs.statistics.row(-1, named=True)
     connected = set(graphs.edges.filter(pl.col("session") == newest["session"])["src"])
     corr, _ = pairwise_correlation(panel[-run.config.graphs.window :])
@@ -90,7 +98,10 @@ def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
     order = np.argsort(_sectors(run, symbols), kind="stable")
     return Report(
         data_end=newest["session"],
-        checks=graphs_checks(graphs.edges, graphs.statistics, config=run.config.graphs),
+        checks=(
+            *graphs_checks(graphs.edges, graphs.statistics, config=run.config.graphs),
+            tripwire(graphs.edges, panel, sessions=sessions, symbols=symbols, config=run.config.graphs),
+        ),
         metadata={
             "dagster/row_count": graphs.edges.height,
             "density": float(newest["density"]),
@@ -142,6 +153,7 @@ GRAPH_CHECKS = (
     "density_change",
     "data_end_not_later",
     "symmetric",
+    "no_look_ahead",
 )
 
 STAGES = (
@@ -151,7 +163,12 @@ STAGES = (
         compute=_correlation_graphs,
         report=_correlation_graphs_report,
         shelf=GraphShelf(),
-        code=("gnn_assets.graphs.correlation", "gnn_assets.graphs.neighbours", "gnn_assets.graphs.statistics"),
+        code=(
+            "gnn_assets.graphs.correlation",
+            "gnn_assets.graphs.neighbours",
+            "gnn_assets.graphs.statistics",
+            "gnn_assets.bars.universe",
+        ),
         sections=("graphs",),
         deps=("universe", "returns"),
         checks=lambda _config: GRAPH_CHECKS,

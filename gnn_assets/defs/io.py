@@ -5,6 +5,7 @@ versions of its inputs, reuse the stored result if this code, configuration and 
 compute; check; publish only if no check blocks; say what happened. The last good version stays when anything fails.
 """
 
+import contextlib
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +19,19 @@ from gnn_assets.bars.schema import SYMBOL_STATUS
 from gnn_assets.bars.status import succeeded
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
-from gnn_assets.core.errors import CorruptArtefact, GnnAssetsError, MissingArtefact
+from gnn_assets.core.errors import (
+    CorruptArtefact,
+    DiskFull,
+    GnnAssetsError,
+    LockTimeout,
+    MissingArtefact,
+    PointerConflict,
+    StoreError,
+)
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.automation import condition_for
 from gnn_assets.defs.resources import Platform
-from gnn_assets.defs.stage import Stage, StageRun, status_rows
+from gnn_assets.defs.stage import Report, Stage, StageRun, status_rows
 from gnn_assets.monitoring.ages import age_check
 from gnn_assets.store.schema import Table
 from gnn_assets.store.versions import Lineage
@@ -48,7 +57,7 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=limit.deadline_hours)),
         automation_condition=condition_for(stage.name, has_deps=bool(stage.deps), config=config),
         metadata={"dagster/column_schema": _column_schema(stage.table)} if stage.table else {},
-        # A fault that passes by itself (a lock held, a disk briefly full) is worth two more tries.
+        # A fault that may pass by itself (a lock held, a disk briefly full) is worth another try.
         retry_policy=dg.RetryPolicy(
             max_retries=config.runtime.retries,
             delay=config.runtime.retry_delay_seconds,
@@ -60,9 +69,12 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
         try:
             yield from _materialize(stage, context, platform)
         except GnnAssetsError as error:
-            platform.ledger.append("events", {"event": "stage_failed", "asset": stage.name, "reason": str(error)})
-            # Asking again cannot mend what this platform itself refused.
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            # A ledger that is damaged as well must not hide what went wrong first.
+            with contextlib.suppress(StoreError):
+                platform.ledger.append("events", {"event": "stage_failed", "asset": stage.name, "reason": str(error)})
+            # Asking again mends a lock or a full disk at times, and never what this platform itself refused.
+            passing = isinstance(error, LockTimeout | DiskFull | PointerConflict)
+            raise dg.Failure(description=str(error), allow_retries=passing) from error
 
     return asset
 
@@ -103,6 +115,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     run.progress(0.0, "started")
     # What the outside world was asked for is part of how an answer came about.
     asked = {"session": str(platform.last_session)} if stage.external else {"symbols": json_hash(symbols)}
+    asked |= stage.asks(platform)
     lineage = lineage_of(stage, platform, {**run.inputs, **asked})
     before = _published(platform, stage.name)
     version = None if stage.external else stage.shelf.reuse(run, lineage)
@@ -117,21 +130,13 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     )
     for check in (*report.checks, age):
         yield _check_result(check)
-    if report.failures is not None and report.data_end is not None:
-        rows = status_rows(
-            run,
-            follows=stage.follows,
-            context=stage.context,
-            failures=report.failures,
-            session=report.data_end,
-        )
-        platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id)
     blocking = [check for check in report.checks if check.blocks]
     if blocking:
         raise _refusal(run, blocking)
     computed = version is None
     if version is None:
         version = stage.shelf.publish(run, artefact, lineage=lineage, data_end=report.data_end)
+        _write_status(stage, run, report)
     # An external stage that found nothing new has not changed what is stored.
     reused = not computed or (stage.external and before == version)
     run.progress(
@@ -160,6 +165,16 @@ def _published(platform: Platform, name: str) -> str | None:
     except CorruptArtefact:
         return None
     return publication.version if publication else None
+
+
+def _write_status(stage: Stage, run: StageRun, report: Report) -> None:
+    """Says how each symbol fared, once the result it fared in is published."""
+    if report.failures is None or report.data_end is None:
+        return
+    rows = status_rows(
+        run, follows=stage.follows, context=stage.context, failures=report.failures, session=report.data_end
+    )
+    run.platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id)
 
 
 def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:

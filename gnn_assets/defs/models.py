@@ -8,9 +8,8 @@ import polars as pl
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
-from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.plots import lines, table, training_curves
-from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO
+from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
@@ -35,17 +34,22 @@ def start_jax(platform: Platform) -> int:
     return start(threads=platform.config.runtime.threads, cache=platform.data / "cache" / "xla")
 
 
-def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequence[str]) -> Dataset:
-    """Features, graph and labels of some symbols, from exactly the versions of returns and graphs that are named."""
+def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequence[str], config: Config) -> Dataset:
+    """Features, graph and labels of some symbols, from exactly the versions of returns and graphs that are named.
+
+    The sessions end where the graphs end: a newer session whose graph is still to come cannot be scored.
+    """
     returns = platform.lake.read(RETURNS, version=inputs[RETURNS.name])
+    graph = platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name])
+    known: date = graph["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     return build_dataset(
         returns,
-        platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name]),
-        sessions=platform.sessions_of(returns),
+        graph,
+        sessions=[session for session in platform.sessions_of(returns) if session <= known],
         symbols=symbols,
-        features=platform.config.models.features,
-        execution=platform.config.execution,
-        k=platform.config.graphs.k,
+        features=config.models.features,
+        execution=config.execution,
+        k=config.graphs.k,
     )
 
 
@@ -74,7 +78,7 @@ class WeightsShelf:
         del data_end
         weights = run.platform.weights
         version = weights.save(artefact.parts, artefact.facts)
-        weights.publish(version, lineage=lineage, run_id=run.run_id)
+        # Counted before they are published: a kill in between counts a trial twice rather than never.
         for model, entry in artefact.facts["models"].items():
             run.platform.ledger.append(
                 "trials",
@@ -90,6 +94,7 @@ class WeightsShelf:
                     ),
                 },
             )
+        weights.publish(version, lineage=lineage, run_id=run.run_id)
         return version
 
 
@@ -101,7 +106,7 @@ def _gnn_weights(run: StageRun) -> Candidate:
     """
     config = run.config
     start_jax(run.platform)
-    data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run))
+    data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run), config=config)
     folds = candidate_folds(data, config=config.models, purge=config.execution.purge)
     trained = train_candidate(
         data, folds=folds, config=config.models, purge=config.execution.purge, progress=run.progress
@@ -109,7 +114,7 @@ def _gnn_weights(run: StageRun) -> Candidate:
     facts = {
         **trained.facts,
         "data_end": data.sessions[-1].isoformat(),
-        "config_hash": json_hash(config.slice(*RECIPE_SECTIONS)),
+        "config_hash": recipe_hash(config),
         "recipe": config.slice(*RECIPE_SECTIONS),
         "inputs": dict(run.inputs),
     }
@@ -155,7 +160,7 @@ def _oos_predictions(run: StageRun) -> pl.DataFrame:
     """
     platform, config = run.platform, run.config
     start_jax(run.platform)
-    data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run))
+    data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run), config=config)
     version = run.inputs[WEIGHTS]
     return predict_out_of_sample(
         lambda part: platform.weights.load(version, part),
@@ -231,9 +236,9 @@ STAGES = (
         compute=_gnn_weights,
         report=_gnn_weights_report,
         shelf=WeightsShelf(),
-        code=("gnn_assets.models.candidate",),
+        code=("gnn_assets.models.candidate", "gnn_assets.bars.universe"),
         plugins=_zoo,
-        sections=("models", "execution", "graphs", "runtime"),
+        sections=("models", "execution", "graphs", "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs"),
         checks=lambda _config: ("loss_finite", "curves_finite", "all_folds_trained", "validation_ic"),
         follows="correlation_graphs",
@@ -245,9 +250,9 @@ STAGES = (
         compute=_oos_predictions,
         report=_oos_predictions_report,
         shelf=TableShelf(OOS_PREDICTIONS),
-        code=("gnn_assets.models.candidate",),
+        code=("gnn_assets.models.candidate", "gnn_assets.bars.universe"),
         plugins=_zoo,
-        sections=("models", "execution", "graphs", "runtime"),
+        sections=("models", "execution", "graphs", "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs", WEIGHTS),
         checks=lambda _config: ("training_end_before_session", "scores_finite", "scored_share"),
         follows="correlation_graphs",

@@ -1,5 +1,6 @@
 """What the command line asks of Dagster: materialize with progress, serve the UI."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -42,7 +43,8 @@ def materialize(platform: Platform, definitions: dg.Definitions, *, job: str) ->
         job: one of the jobs of the definitions.
     """
     ensure_dagster_home(platform.settings)
-    with dg.DagsterInstance.get() as instance:
+    # Dagster reads the folders in dagster.yaml from the working directory, whoever's it is.
+    with contextlib.chdir(platform.settings.home), dg.DagsterInstance.get() as instance:
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
             raise_on_error=False,

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from gnn_assets.core.config import Config
-from gnn_assets.core.hashing import code_version
+from gnn_assets.core.config import Config, restored
+from gnn_assets.core.hashing import code_version, json_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.publish import Served
 from gnn_assets.models.schema import OOS_PREDICTIONS
@@ -11,7 +11,7 @@ from gnn_assets.registry.pointer import Champion
 
 ZOO = "gnn_assets.models.zoo"
 
-# The recipe of a model: equal sections and newer data make a refresh, other sections another candidate.
+# What is stored of the configuration beside weights; `recipe_hash` says which part of it makes another recipe.
 RECIPE_SECTIONS = ("universe", "execution", "graphs", "models")
 # The part of it that weights are served by, whatever is configured by then.
 _SERVED_SECTIONS = ("execution", "graphs", "models")
@@ -24,6 +24,24 @@ _FORECAST_CODE = (
 )
 
 
+# What a candidate's own training reads. Costs, checks and the baselines' settings are stored, but make no new recipe.
+_TRAINED_BY = {
+    "universe": ("file",),
+    "execution": ("fill", "horizon"),
+    "graphs": ("window", "k", "min_abs_corr", "min_overlap"),
+    "models": ("candidate", "seed", "features", "folds", "network", "training"),
+}
+
+
+def recipe_hash(config: Config) -> str:
+    """Hash of what the candidate's own training reads: equal ones and newer data make a refresh, others a new recipe."""
+    stored = config.slice(*_TRAINED_BY)
+    recipe = {section: {name: stored[section][name] for name in names} for section, names in _TRAINED_BY.items()}
+    # A candidate with settings of its own, such as ridge, has them under its name.
+    own = stored["models"].get(config.models.candidate)
+    return json_hash({**recipe, "own": own})
+
+
 def forecast_code_version(config: Config) -> str:
     """Version of the code between bars and forecast, the candidate's plug-in included."""
     return code_version(*_FORECAST_CODE, f"{ZOO}.{config.models.candidate}")
@@ -34,10 +52,10 @@ def champion_config(platform: Platform, champion: Champion) -> Config:
 
     Raises:
         CorruptArtefact: if the weights' manifest is damaged.
+        ConfigError: if a stored setting is no longer allowed.
     """
     recipe = platform.weights.facts(champion.version)["recipe"]
-    own = {section: recipe[section] for section in _SERVED_SECTIONS}
-    return Config.model_validate({**platform.config.model_dump(mode="json"), **own})
+    return restored(platform.config, {section: recipe[section] for section in _SERVED_SECTIONS})
 
 
 def served_champion(platform: Platform, champion: Champion) -> Served:

@@ -1,7 +1,8 @@
 """Assets of the registry stage: champion, which the gate alone moves, and its mirror in MLflow."""
 
 import dataclasses
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,20 +12,25 @@ import polars as pl
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.backtests.verdict import judge_scores
+from gnn_assets.bars.schema import UNIVERSE
+from gnn_assets.bars.universe import symbols_of, within_membership
 from gnn_assets.core.checks import Check
-from gnn_assets.core.hashing import json_hash
+from gnn_assets.core.config import Config
 from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
 from gnn_assets.defs.plots import table
-from gnn_assets.defs.recipe import RECIPE_SECTIONS
+from gnn_assets.defs.recipe import champion_config
+from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun
 from gnn_assets.models.candidate import predict_sessions
+from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.pointer import Champion
-from gnn_assets.registry.promotion import Contender, Evidence, GateReport, judge
+from gnn_assets.registry.promotion import Contender, Evidence, GateReport, judge, live_track
 from gnn_assets.store.versions import Lineage
 
 GATE_CHECKS = (
+    "executable",
     "training_succeeded",
     "scores_finite",
     "scores_out_of_sample",
@@ -33,6 +39,7 @@ GATE_CHECKS = (
     "newest_spread",
     "newest_outside",
     "rmse_over_naive",
+    "same_target",
     "rmse_over_champion",
     "common_sessions",
     "not_inferior",
@@ -74,10 +81,14 @@ class PointerShelf:
         raise AssertionError(run.asset, version)
 
     def publish(self, run: StageRun, artefact: Judgement, *, lineage: Lineage, data_end: date | None) -> str:
-        """Carries the judgement out by compare-and-set; a refusal leaves the pointer alone."""
+        """Carries the judgement out by compare-and-set; a refusal leaves the pointer alone.
+
+        The pointer moves first and is the truth. The ledger is made to agree with it before and after every judgement,
+        so a promotion whose run was killed in between is still told, by the next run, and never twice.
+        """
         del data_end
         report, platform = artefact.report, run.platform
-        event = "promoted" if report.promotes else "kept" if report.passed else "refused"
+        _tell_promotion(run)
         if report.promotes:
             platform.champion.promote(
                 artefact.candidate,
@@ -85,20 +96,38 @@ class PointerShelf:
                 lineage=lineage,
                 run_id=run.run_id,
             )
-        if event != "kept":
-            platform.ledger.append(
-                "events",
-                {
-                    "event": event,
-                    "asset": run.asset,
-                    "candidate": artefact.candidate.version,
-                    "champion": artefact.incumbent.version if artefact.incumbent else None,
-                    "recipe": artefact.candidate.config_hash,
-                    "rule": report.rule,
-                    "reason": report.reason,
-                },
-            )
+            _tell_promotion(run)
+        elif not report.passed:
+            against = artefact.incumbent.version if artefact.incumbent else None
+            refused = _event(run, "refused", artefact.candidate, against=against)
+            # The same verdict on the same candidate is one fact, however often it is reached.
+            if not any(refused.items() <= told.items() for told in platform.ledger.read("events")):
+                platform.ledger.append("events", refused)
         return artefact.served.version
+
+
+def _tell_promotion(run: StageRun) -> None:
+    """Enters the champion's promotion in the ledger, unless it is the last one there."""
+    platform = run.platform
+    champion = platform.champion.current()
+    told = [event["candidate"] for event in platform.ledger.read("events") if event["event"] == "promoted"]
+    if champion is None or told[-1:] == [champion.version]:
+        return
+    before = platform.champion.versions.history()[:-1]
+    against = before[-1].version if before else None
+    platform.ledger.append("events", _event(run, "promoted", champion, against=against))
+
+
+def _event(run: StageRun, event: str, judged: Champion, *, against: str | None) -> dict[str, Any]:
+    return {
+        "event": event,
+        "asset": run.asset,
+        "candidate": judged.version,
+        "champion": against,
+        "recipe": judged.config_hash,
+        "rule": judged.rule,
+        "reason": judged.reason,
+    }
 
 
 def _champion(run: StageRun) -> Judgement:
@@ -113,33 +142,43 @@ def _champion(run: StageRun) -> Judgement:
     judged = _judged(run, scores)
     version = judged[WEIGHTS]
     facts = platform.weights.facts(version)
-    name = config.models.candidate
+    name = facts["recipe"]["models"]["candidate"]
     candidate = Champion(
         version=version,
         model=name,
         rule="",
         reason="",
         verdict=judge_scores(scores, candidate=name, config=config.backtests).word,
-        config_hash=json_hash(config.slice(*RECIPE_SECTIONS)),
+        config_hash=facts["config_hash"],
         oos_predictions=judged["oos_predictions"],
         portfolio_returns=judged["portfolio_returns"],
         backtest_scores=run.inputs["backtest_scores"],
         data_end=facts["data_end"],
     )
+    own = champion_config(platform, candidate)
+    symbols = _members(platform, facts)
+    newest_scores_N = np.full(len(symbols), np.nan)
+    rival = _contender(run, incumbent, failure="") if incumbent else None
     # Whoever is served already is judged no second time.
-    again = incumbent is not None and incumbent.version == version
+    if incumbent is None or incumbent.version != version:
+        start_jax(platform)
+        data = dataset_of(platform, facts["inputs"], symbols=facts["symbols"], config=own)
+        newest_scores_N = _newest_scores(platform, candidate, data, symbols=symbols, config=own)
+        refreshes = incumbent is not None and incumbent.config_hash == candidate.config_hash
+        if incumbent and rival and refreshes and incumbent.data_end < candidate.data_end:
+            rival = rival.extended(_live_track(platform, incumbent, data, config=own))
     report = judge(
         Evidence(
             candidate=_contender(run, candidate, failure=_training_failure(facts, name)),
-            champion=_contender(run, incumbent, failure="") if incumbent else None,
-            symbols=facts["symbols"],
-            newest_scores_N=np.array([]) if again else _newest_scores(run, candidate),
+            champion=rival,
+            symbols=symbols,
+            newest_scores_N=newest_scores_N,
             candidates_judged=_judged_against(run, incumbent, candidate),
         ),
-        config=config,
+        config=own,
     )
-    promoted = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
-    return Judgement(report=report, candidate=promoted, incumbent=incumbent)
+    judged_so = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
+    return Judgement(report=report, candidate=judged_so, incumbent=incumbent)
 
 
 def _judged(run: StageRun, scores: pl.DataFrame) -> dict[str, str]:
@@ -153,21 +192,43 @@ def _judged(run: StageRun, scores: pl.DataFrame) -> dict[str, str]:
     return {**made.lineage.inputs, WEIGHTS: scores["version"][0]}
 
 
-def _newest_scores(run: StageRun, candidate: Champion) -> np.ndarray:
-    """The newest session scored by the very weights that would serve it."""
-    platform = run.platform
-    start_jax(platform)
-    facts = platform.weights.facts(candidate.version)
-    data = dataset_of(platform, facts["inputs"], symbols=facts["symbols"])
-    scores = predict_sessions(
-        lambda part: platform.weights.load(candidate.version, part),
+def _members(platform: Platform, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Core symbols of the candidate's universe at the end of its data, also those that did not come through."""
+    universe = platform.lake.read(UNIVERSE, version=facts["inputs"][UNIVERSE.name])
+    ends = universe.select("symbol", session=pl.lit(facts["data_end"]).str.to_date()).unique()
+    members = set(within_membership(ends, universe)["symbol"])
+    return tuple(symbol for symbol in symbols_of(universe, "core") if symbol in members)
+
+
+def _newest_scores(
+    platform: Platform, candidate: Champion, data: Dataset, *, symbols: Sequence[str], config: Config
+) -> np.ndarray:
+    """The newest session scored by the very weights that would serve it; NaN for symbols that did not come through."""
+    newest = range(len(data.sessions) - 1, len(data.sessions))
+    (scores,) = _refit_scores(platform, candidate, data, sessions=newest, config=config)
+    scored = dict(zip(data.symbols, scores, strict=True))
+    return np.array([scored.get(symbol, np.nan) for symbol in symbols])
+
+
+def _live_track(platform: Platform, incumbent: Champion, data: Dataset, *, config: Config) -> pl.DataFrame:
+    """The incumbent's refit on the sessions since its data ended: what was served there, on the candidate's data."""
+    first = bisect_right(data.sessions, date.fromisoformat(incumbent.data_end))
+    since = range(first, len(data.sessions))
+    scores_SxN = _refit_scores(platform, incumbent, data, sessions=since, config=config)
+    return live_track(scores_SxN, data.labels_TxN[first:], sessions=data.sessions[first:])
+
+
+def _refit_scores(
+    platform: Platform, champion: Champion, data: Dataset, *, sessions: range, config: Config
+) -> np.ndarray:
+    return predict_sessions(
+        lambda part: platform.weights.load(champion.version, part),
         data,
-        model=candidate.model,
-        part=refit_part(candidate.model),
-        sessions=range(len(data.sessions) - 1, len(data.sessions)),
-        config=run.config.models,
+        model=champion.model,
+        part=refit_part(champion.model),
+        sessions=sessions,
+        config=config.models,
     )
-    return scores[0]
 
 
 def _champion_report(run: StageRun, judgement: Judgement) -> Report:
@@ -203,9 +264,12 @@ def _contender(run: StageRun, champion: Champion, *, failure: str) -> Contender:
     own = pl.col("model") == champion.model
     predictions = lake.read(OOS_PREDICTIONS, version=champion.oos_predictions)
     portfolio = lake.read(PORTFOLIO_RETURNS, version=champion.portfolio_returns)
+    target = run.platform.weights.facts(champion.version)["recipe"]["execution"]
     return Contender(
         version=champion.version,
         config_hash=champion.config_hash,
+        fill=target["fill"],
+        horizon=target["horizon"],
         predictions=predictions.filter(own),
         portfolio=portfolio.filter(own),
         failure=failure,

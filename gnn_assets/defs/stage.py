@@ -12,6 +12,7 @@ from gnn_assets.bars.status import stage_status
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.core.hashing import code_version
 from gnn_assets.defs.resources import Platform
 from gnn_assets.store.schema import Table
@@ -126,6 +127,7 @@ class Stage:
         context: whether it works on context symbols too.
         kinds: Dagster's badges.
         table: declared columns, where the artefact is a table.
+        asks: what else the artefact depends on, such as the clock, as inputs beside the data versions.
         external: asks the outside world, so equal inputs prove nothing and nothing is memoised.
     """
 
@@ -142,6 +144,7 @@ class Stage:
     context: bool = False
     kinds: frozenset[str] = frozenset({"polars"})
     plugins: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
+    asks: Callable[[Platform], Mapping[str, str]] = field(default=lambda _platform: {})
     table: Table | None = None
     external: bool = False
 
@@ -165,7 +168,10 @@ def status_rows(
     lake = run.platform.lake
     universe = lake.read(UNIVERSE)
     wanted = sorted({*symbols_of(universe, "core"), *(symbols_of(universe, "context") if context else ())})
-    before = lake.read(SYMBOL_STATUS) if lake.manifest(SYMBOL_STATUS) else SYMBOL_STATUS.empty()
+    try:
+        before = lake.read(SYMBOL_STATUS)
+    except (CorruptArtefact, MissingArtefact):
+        before = SYMBOL_STATUS.empty()  # only the count of attempts is lost, and what is written now mends it
     skipped = [] if follows is None else [symbol for symbol in wanted if symbol not in run.symbols]
     return stage_status(
         run.asset,

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from gnn_assets.bars.schema import MARKET_BARS, UNIVERSE
-from gnn_assets.core.config import Config
+from gnn_assets.core.config import Config, restored
 from gnn_assets.core.errors import MissingArtefact, VerificationFailed
 from gnn_assets.defs.recipe import forecast_code_version, served_champion
 from gnn_assets.defs.resources import Platform
@@ -63,7 +63,7 @@ def verify_session(platform: Platform, session: date) -> Verification:
 
 def _config_of(card: Mapping[str, Any], config: Config) -> Config:
     """The configuration the card names: what changed since must not count."""
-    return Config.model_validate({**config.model_dump(mode="json"), **card["config"]})
+    return restored(config, card["config"])
 
 
 def _champion_of(card: Mapping[str, Any]) -> Champion:

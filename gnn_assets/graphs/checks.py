@@ -1,9 +1,15 @@
 """Checks of the graphs stage: pure functions of what it published."""
 
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
 import polars as pl
 
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import GraphsConfig
+from gnn_assets.graphs.correlation import correlation_neighbours
+from gnn_assets.graphs.neighbours import graph_frame
 
 _SHOWN = 10
 
@@ -55,6 +61,45 @@ def graphs_checks(graph: pl.DataFrame, statistics: pl.DataFrame, *, config: Grap
         ),
         _none("data_end_not_later", late, "Sessions whose graph used data from after them.", "data_end"),
         _none("symmetric", unequal, "Pairs whose correlation differs by direction.", "src", "dst", "corr", "corr_back"),
+    )
+
+
+def tripwire(
+    graph: pl.DataFrame,
+    returns_TxN: np.ndarray,
+    *,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    config: GraphsConfig,
+) -> Check:
+    """Makes the graph of a session in the middle again from nothing later than itself, and compares every bit.
+
+    Args:
+        graph: a frame of `CORRELATION_GRAPHS`.
+        returns_TxN: float (T, N), the returns the graph was made from.
+        sessions: the row axis.
+        symbols: the column axis.
+        config: how it was made.
+    """
+    row = max((config.window - 1 + len(sessions)) // 2, config.window - 1)
+    past = correlation_neighbours(
+        returns_TxN[: row + 1],
+        window=config.window,
+        k=config.k,
+        min_abs_corr=config.min_abs_corr,
+        min_overlap=config.min_overlap,
+        sessions=np.array([row]),
+    )
+    again = graph_frame(past, sessions, symbols)
+    stored = graph.filter(pl.col("session") == sessions[row]).select(again.columns).sort("src", "rank")
+    other = pl.concat([again, stored]).filter(~pl.struct(pl.all()).is_duplicated())
+    return _none(
+        "no_look_ahead",
+        other,
+        f"Edges of {sessions[row]} that differ when they are made again without anything later.",
+        "src",
+        "dst",
+        "corr",
     )
 
 

@@ -4,7 +4,11 @@
     refresh     champion's recipe, newer data   and IC is not worse by more than a margin
     replace     another recipe                  and IC is better, allowing for all that were tried against this champion
 
-Candidate and champion are compared on the sessions that were out of sample for both, as paired differences of IC.
+Candidate and champion are compared on the sessions that were out of sample for both, as paired differences of IC. Folds
+of one recipe never change, so on the sessions that both know a refresh differs from its champion in nothing. What tells
+them apart are the sessions since the champion's data ended: there the champion's refit, which was served, is held against
+the candidate's fold, which had not seen them. The shared sessions stay in the series as differences of 0, so that a few
+new ones weigh little and many decide.
 
 References:
     G. Piaggio et al., Reporting of noninferiority and equivalence randomized trials, JAMA 308(24), 2012: the lower end
@@ -12,12 +16,14 @@ References:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from gnn_assets.backtests.cross_section import information_coefficients
 from gnn_assets.backtests.metrics import calibrated_errors, mean, rmse_ratio
 from gnn_assets.backtests.significance import Interval, corrected_mean_interval, mean_interval
 from gnn_assets.core.checks import Check
@@ -34,6 +40,8 @@ class Contender:
     Args:
         version: of `gnn_weights`.
         config_hash: of the part of the configuration that makes the recipe.
+        fill: price its forecasts are filled at.
+        horizon: sessions its forecasts look ahead.
         predictions: its own model's `oos_predictions` rows.
         portfolio: its own model's `portfolio_returns` rows.
         failure: why training failed; empty when it did not.
@@ -41,9 +49,33 @@ class Contender:
 
     version: str
     config_hash: str
+    fill: str
+    horizon: int
     predictions: pl.DataFrame
     portfolio: pl.DataFrame
     failure: str = ""
+
+    def extended(self, track: pl.DataFrame) -> "Contender":
+        """The same contender, known on the further sessions of a `live_track`; those it has already are left alone."""
+        new = track.select("session", "ic").join(self.portfolio, on="session", how="anti")
+        return replace(self, portfolio=pl.concat([self.portfolio, new], how="diagonal").sort("session"))
+
+
+def live_track(scores_SxN: np.ndarray, labels_SxN: np.ndarray, *, sessions: Sequence[date]) -> pl.DataFrame:
+    """ICs of weights on the sessions after the end of their own data, as they were served there.
+
+    Args:
+        scores_SxN: float (S, N), by the final refit, NaN where masked.
+        labels_SxN: float (S, N), log returns, NaN where unknown.
+        sessions: the S sessions, all after the weights' own data end.
+
+    Returns:
+        Columns ``session`` and ``ic``, null where the outcome is unknown.
+    """
+    ic_S = information_coefficients(scores_SxN, labels_SxN)
+    return pl.DataFrame(
+        {"session": pl.Series(sessions, dtype=pl.Date), "ic": pl.Series(ic_S, dtype=pl.Float64).fill_nan(None)}
+    )
 
 
 @dataclass(frozen=True)
@@ -53,8 +85,9 @@ class Evidence:
     Args:
         candidate: the weights that want to be served.
         champion: the weights that are served; None when there are none.
-        symbols: the N names of the universe.
-        newest_scores_N: float (N,), the newest session scored by the very weights that would serve; NaN where masked.
+        symbols: the N core names of the universe, those included that did not come through.
+        newest_scores_N: float (N,), the newest session scored by the very weights that would serve; NaN where masked
+            or where the name did not come through.
         candidates_judged: candidates of other recipes judged against this champion so far, this one included.
     """
 
@@ -96,8 +129,11 @@ def judge(evidence: Evidence, *, config: Config) -> GateReport:
     rule: Rule = "bootstrap"
     if champion is not None:
         rule = "refresh" if champion.config_hash == candidate.config_hash else "replace"
-        checks.append(_rmse_check(candidate, champion, config=config))
-        checks += _paired_checks(evidence, champion, rule=rule, config=config)
+        same = _same_target(candidate, champion)
+        checks.append(same)
+        if same.passed:
+            checks.append(_rmse_check(candidate, champion, config=config))
+            checks += _paired_checks(evidence, champion, rule=rule, config=config)
     failed = [check for check in checks if check.blocks]
     against = "no champion yet" if champion is None else f"champion {champion.version}"
     outcome = "passed" if not failed else f"refused by {'; '.join(check.sentence for check in failed)}"
@@ -114,6 +150,13 @@ def _candidate_checks(candidate: Contender) -> tuple[Check, ...]:
     broken = scores.filter(~pl.col("score").is_finite().fill_null(False))
     seen = scores.filter(~(pl.col("training_end") < pl.col("session")).fill_null(False))
     return (
+        Check(
+            name="executable",
+            passed=candidate.fill != "close_same",
+            value=candidate.fill,
+            threshold="not close_same",
+            description="Nobody can trade at the close the signal is made from: such weights serve a benchmark only.",
+        ),
         Check(
             name="training_succeeded",
             passed=not candidate.failure,
@@ -137,6 +180,17 @@ def _candidate_checks(candidate: Contender) -> tuple[Check, ...]:
             description="Scores from a model whose training knew the session it scores: look-ahead.",
             offenders=_cells(seen),
         ),
+    )
+
+
+def _same_target(candidate: Contender, champion: Contender) -> Check:
+    return Check(
+        name="same_target",
+        passed=(candidate.fill, candidate.horizon) == (champion.fill, champion.horizon),
+        value=f"{candidate.fill}, {candidate.horizon} sessions",
+        threshold=f"{champion.fill}, {champion.horizon} sessions",
+        description="Fill and horizon are the champion's. ICs and errors of different outcomes cannot be compared: "
+        "another target needs a home of its own.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.core.hashing import canonical_json, sha256_hex
-from gnn_assets.store.files import read_verified, sync_folder, write_atomic
+from gnn_assets.store.files import read_verified, sweep_temporaries, sync_folder, write_atomic
 
 
 class Cards:
@@ -22,7 +22,7 @@ class Cards:
         self.folder = folder
 
     def put(self, card: Mapping[str, Any]) -> str:
-        """Stores a card; one that says the same is stored once.
+        """Stores a card; one that says the same is stored once. What dead writers of cards left is swept.
 
         Args:
             card: JSON data.
@@ -33,6 +33,7 @@ class Cards:
         Raises:
             DiskFull: nothing was stored.
         """
+        sweep_temporaries(self.folder)
         data = canonical_json(card).encode()
         card_id = sha256_hex(data)
         try:

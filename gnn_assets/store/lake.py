@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from gnn_assets.core.clock import Clock
-from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, NewerSchema, SchemaMismatch
 from gnn_assets.core.hashing import content_hash
 from gnn_assets.store.files import failpoint, read_verified, sync_folder, write_all
 from gnn_assets.store.layout import by_month, checked, decoded, encoded
@@ -34,7 +34,7 @@ from gnn_assets.store.manifests import (
     refuse_other_columns,
     write_manifest,
 )
-from gnn_assets.store.schema import Table
+from gnn_assets.store.schema import MOMENT, Table
 from gnn_assets.store.versions import Lineage, Publication, Versions, Writer
 
 
@@ -109,13 +109,16 @@ class Lake:
     def upsert(self, table: Table, rows: pl.DataFrame, *, run_id: str = "") -> Manifest:
         """Adds rows, replacing those with an equal key.
 
+        Nothing publishes such a table whole, so damage must not stop it for ever: where the current publication is
+        damaged the rows are added to the newest whole one, or to none if there is no other. What only the damaged
+        one said is gone from the table; its files are kept in quarantine.
+
         Raises:
-            CorruptArtefact, SchemaMismatch, DataError, LockTimeout, DiskFull: as for `append`.
+            SchemaMismatch, DataError, LockTimeout, DiskFull: as for `append`.
         """
         new = checked(table, rows)
         with self.versions(table.name).writing() as writer:
-            stored = self._described(table, writer.current) if writer.current else None
-            old = self._load(table, stored) if stored else table.empty()
+            old = self._newest_whole(table)
             merged = checked(table, pl.concat([old.join(new, on=table.key, how="anti"), new]))
             return self._write(table, by_month(table, merged), writer, lineage=None, data_end=None, run_id=run_id)
 
@@ -146,12 +149,16 @@ class Lake:
         return as_published(manifest, publication)
 
     def read(self, table: Table, *, version: str | None = None, as_of: datetime | None = None) -> pl.DataFrame:
-        """The table's rows, sorted by key: current, of a version, or as they were published at a moment.
+        """The table's rows, sorted by key: current, of a version, or as they were at a moment.
 
         Args:
             table: its contract.
             version: a published version.
-            as_of: aware UTC moment; the newest publication made by then is read.
+            as_of: aware UTC moment. A table with a column `known_at` only ever grows and says of every row when it was
+                known: its current rows with `known_at` by then are read, whenever they were published. Of any other
+                table the newest publication made by then is read.
+
+        Known at: `as_of`, where it is given.
 
         Raises:
             MissingArtefact: if nothing of the kind was published.
@@ -160,16 +167,18 @@ class Lake:
         """
         if version is not None and as_of is not None:
             raise ValueError("read: expected a version or a moment, was both.")
-        if as_of is not None:
+        dated = as_of is not None and "known_at" in table.columns
+        if as_of is not None and not dated:
             publication = self.versions(table.name).as_of(as_of)
         else:
             publication = self._publication(table.name, version)
         if publication is None:
-            which = f" by {as_of}" if as_of else f" of version {version}" if version else ""
+            which = f" of version {version}" if version else "" if as_of is None or dated else f" by {as_of}"
             raise MissingArtefact.of(
                 f"table {table.name}", expected=f"a publication{which}", was="none", do="materialise it first"
             )
-        return self._load(table, self._described(table, publication))
+        rows = self._load(table, self._described(table, publication))
+        return rows.filter(pl.col("known_at") <= pl.lit(as_of, dtype=MOMENT)) if dated else rows
 
     def last_good(self, table: Table) -> tuple[Manifest, pl.DataFrame]:
         """The newest publication that is whole, with its rows: what may be served while a damaged one is repaired.
@@ -212,6 +221,20 @@ class Lake:
         if version is None:
             return versions.current()
         return next((made for made in versions.good() if made.version == version), None)
+
+    def _newest_whole(self, table: Table) -> pl.DataFrame:
+        """Rows of the newest publication that can be read, or none: what an `upsert` starts from."""
+        damaged = False
+        for publication in self.versions(table.name).good():
+            try:
+                return self._load(table, self._described(table, publication))
+            except (CorruptArtefact, MissingArtefact):
+                damaged = True
+            except SchemaMismatch as error:
+                # Older than the damaged one, it may have the columns of then; in its place, it is a mistake to report.
+                if isinstance(error, NewerSchema) or not damaged:
+                    raise
+        return table.empty()
 
     def _described(self, table: Table, publication: Publication) -> Manifest:
         manifest = as_published(self._read_manifest(table.name, publication.version), publication)

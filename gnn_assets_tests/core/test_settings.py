@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,38 @@ def test_threads_are_pinned_for_every_library_and_a_chosen_platform_stays(monkey
 def test_a_process_of_our_own_gets_the_same_home_and_profile(home):
     environment = subprocess_environment(Settings(profile="test", home=home / "." / "sub" / ".."))
     assert (environment["GNN_ASSETS_HOME"], environment["GNN_ASSETS_PROFILE"]) == (str(home), "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("GNN_ASSETS_PROFIEL", "did you mean 'GNN_ASSETS_PROFILE'?"),
+        ("GNN_ASSETS_CONFIG_GRAPHS__K", "did you mean 'GNN_ASSETS_CONFIG__'?"),
+        ("GNN_ASSETS_CONFIG", "did you mean 'GNN_ASSETS_CONFIG__'?"),
+        ("gnn_assets_profiel", "did you mean 'GNN_ASSETS_PROFILE'?"),
+        ("GNN_ASSETS_XQZWXQZWXQZWXQZWXQZWXQZW", "remove it"),
+    ],
+)
+def test_a_variable_nobody_reads_is_refused(monkeypatch, name, hint):
+    monkeypatch.setenv(name, "live")
+    with pytest.raises(ConfigError, match=re.escape(f"{name}: no such variable (value 'live'); {hint}")):
+        read_settings()
+
+
+def test_the_known_variables_are_read(home, monkeypatch):
+    monkeypatch.setenv("GNN_ASSETS_PROFILE", "live")
+    monkeypatch.setenv("GNN_ASSETS_CONFIG_FILE", "mine.yaml")
+    monkeypatch.setenv("GNN_ASSETS_CONFIG__GRAPHS__K", "7")
+    monkeypatch.setenv("GNN_ASSETS_FAILPOINT", "step")
+    # Another program's variables are none of ours.
+    monkeypatch.setenv("GNN_ASSETSX", "1")
+    assert read_settings().model_dump() == {
+        "profile": "live",
+        "home": home,
+        "config_file": Path("mine.yaml"),
+        "config": {"graphs": {"k": 7}},
+        "failpoint": "step",
+    }
 
 
 def test_the_failpoint_is_read_once(monkeypatch):

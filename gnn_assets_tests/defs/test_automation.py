@@ -17,7 +17,13 @@ START = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 class Flow:
     """A parent, its child and its grandchild, whose content the test decides."""
 
-    def __init__(self, condition: dg.AutomationCondition, instance: dg.DagsterInstance) -> None:
+    def __init__(
+        self,
+        condition: dg.AutomationCondition,
+        instance: dg.DagsterInstance,
+        *,
+        root: dg.AutomationCondition | None = None,
+    ) -> None:
         self.content = {"parent": "1", "child": "1", "grandchild": "1"}
         self.instance = instance
         self.minute = 0
@@ -27,7 +33,7 @@ class Flow:
             @dg.asset(
                 name=name,
                 deps=deps,
-                automation_condition=condition if deps else None,
+                automation_condition=condition if deps else root,
                 freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1)),
             )
             def asset() -> dg.MaterializeResult:
@@ -219,6 +225,29 @@ def test_only_assets_of_the_table_rebuild_on_a_deadline():
         assert ("FreshnessResult" in repr(condition)) == (name in rebuilt), name
 
 
-def test_the_clock_asks_for_bars_only_where_it_runs():
-    assert "16 * * 1-5" not in repr(condition_for("market_bars", has_deps=True, config=build_config("sample")))
-    assert "16 * * 1-5" in repr(condition_for("market_bars", has_deps=True, config=build_config("live")))
+@pytest.mark.parametrize("profile", ["sample", "test", "live"])
+def test_the_clock_asks_for_what_reads_the_world_and_only_where_it_runs(profile):
+    config = build_config(profile)
+    conditions = {name: condition_for(name, has_deps=name != "universe", config=config) for name in config.ages}
+    asked = {name for name, condition in conditions.items() if "16 * * 1-5" in repr(condition)}
+    assert asked == ({"universe", "market_bars"} if profile == "live" else set())
+    assert (conditions["universe"] is None) == (profile != "live")
+    assert all(conditions[name] is not None for name in config.ages if name != "universe")
+    # Bars follow the root as well as the clock.
+    assert "DataVersionChanged" in repr(conditions["market_bars"])
+
+
+def test_a_root_is_asked_once_a_cron_tick_and_equal_content_stops_there(instance):
+    root = condition_for("universe", has_deps=False, config=build_config("live"))
+    flow = Flow(upstream_changed(), instance, root=root)
+    flow.settle()
+    # 16:45 in New York that Monday is 21:45 UTC.
+    flow.minute = 9 * 60 + 43
+    assert [flow.tick(), flow.tick()] == [set(), {"parent"}]
+    flow.run("parent")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
+    flow.minute += 24 * 60 - 3
+    assert [flow.tick(), flow.tick()] == [{"parent"}, set()]
+    flow.content["parent"] = "2"
+    flow.run("parent")
+    assert flow.tick() == {"child"}

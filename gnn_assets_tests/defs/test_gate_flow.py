@@ -21,13 +21,16 @@ from gnn_assets.core.settings import Settings
 from gnn_assets.definitions import build_definitions
 from gnn_assets.defs import bars as bars_assets
 from gnn_assets.defs import mirror as mirror_asset
+from gnn_assets.defs import models as models_assets
 from gnn_assets.defs import registry as registry_assets
 from gnn_assets.defs.operate import _failures as step_failures
+from gnn_assets.defs.recipe import champion_config, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.defs.verify import verify_session
 from gnn_assets.models.zoo import graph_attention
 from gnn_assets.registry.pointer import Champion
+from gnn_assets.registry.promotion import Evidence
 
 TINY = {
     "clock": {"session": "2022-11-30"},
@@ -132,6 +135,53 @@ def first(november) -> Champion:
     return champion_of(platform_at(november[0]))
 
 
+@pytest.fixture
+def judged(monkeypatch) -> list[Evidence]:
+    """All the evidence the gate is shown, in order."""
+    shown: list[Evidence] = []
+    judge = registry_assets.judge
+    monkeypatch.setattr(
+        registry_assets, "judge", lambda evidence, *, config: shown.append(evidence) or judge(evidence, config=config)
+    )
+    return shown
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"execution": {"commission_bps": 9.0}},
+        {"graphs": {"max_density_change": 0.1}},
+        {"models": {"ridge": {"penalty": 10.0}}},
+        {"models": {"baselines": ["ridge"]}},
+        {"gate": {"max_rmse_ratio": 2.0}},
+    ],
+)
+def test_what_the_candidate_does_not_train_by_makes_no_other_recipe(same):
+    assert recipe_hash(build_config("test", same)) == recipe_hash(build_config("test"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"universe": {"file": "other.yaml"}},
+        {"execution": {"horizon": 1}},
+        {"execution": {"fill": "open_next"}},
+        {"graphs": {"k": 3}},
+        {"models": {"seed": 1}},
+        {"models": {"network": {"hidden": 4}}},
+        {"models": {"candidate": "ridge"}},
+    ],
+)
+def test_what_the_candidate_trains_by_makes_another_recipe(other):
+    assert recipe_hash(build_config("test", other)) != recipe_hash(build_config("test"))
+
+
+def test_a_candidate_with_settings_of_its_own_has_them_in_its_recipe():
+    ridge = {"models": {"candidate": "ridge"}}
+    first, second = (build_config("test", ridge, {"models": {"ridge": {"penalty": size}}}) for size in (1.0, 2.0))
+    assert recipe_hash(first) != recipe_hash(second)
+
+
 @pytest.mark.slow
 def test_the_first_candidate_is_promoted_by_rule_bootstrap(november):
     home, done = november
@@ -160,13 +210,36 @@ def test_the_same_again_computes_nothing_and_moves_nothing(home, first):
 
 
 @pytest.mark.slow
-def test_newer_data_are_judged_by_rule_refresh_and_the_pointer_moves(home, first):
+def test_a_promotion_whose_run_was_killed_before_the_ledger_is_told_by_the_next(home, first):
+    platform = platform_at(home)
+    (told,) = events_of(platform, "promoted")
+    for path in platform.ledger.folder.glob("events*"):
+        path.unlink()
+    assert run(platform, "retrain").success
+    assert run(platform, "retrain").success
+    (again,) = events_of(platform, "promoted")
+    own = ("id", "recorded_at")
+    assert {key: told[key] for key in told if key not in own} == {key: again[key] for key in again if key not in own}
+
+
+@pytest.mark.slow
+def test_newer_data_are_judged_by_rule_refresh_and_the_pointer_moves(home, first, judged):
     platform = platform_at(home, NEWER, LENIENT)
     done = run(platform)
     assert done.success, done.failures
     champion = champion_of(platform)
     assert (champion.rule, champion.data_end) == ("refresh", str(DECEMBER))
     assert champion.version != first.version
+    assert champion.config_hash == first.config_hash == recipe_hash(champion_config(platform, champion))
+    # Since November the served refit is held against the fold that had not seen these sessions.
+    ((own, other),) = [(evidence.candidate.portfolio, evidence.champion.portfolio) for evidence in judged]
+    since = own.join(other, on="session", suffix="_served").filter(pl.col("session") > NOVEMBER)
+    known = since.drop_nulls(["ic", "ic_served"])
+    assert since["session"].max() == DECEMBER
+    assert since.height - known.height == platform.config.execution.purge
+    assert (known["ic"] != known["ic_served"]).all()
+    before = own.join(other, on="session").filter(pl.col("session") <= NOVEMBER).drop_nulls(["ic", "ic_right"])
+    assert before["ic"].equals(before["ic_right"], check_names=False)
     assert [made.version for made in platform.champion.versions.history()] == [first.version, champion.version]
     event = events_of(platform, "promoted")[-1]
     assert (event["rule"], event["champion"], event["candidate"]) == ("refresh", first.version, champion.version)
@@ -193,20 +266,28 @@ def test_a_refused_refresh_leaves_the_champion_and_it_goes_on_serving_newer_sess
         (DECEMBER, first.version, "graph_attention/refit")
     }
     assert verify_session(platform, DECEMBER).matches
+    # The same refusal again is no second event.
+    assert run(platform, "retrain").success
+    assert len(events_of(platform, "refused")) == 1
 
 
 @pytest.mark.slow
-def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by_its_own_recipe(
-    home, first, monkeypatch
-):
+def test_symbols_that_did_not_come_through_count_as_not_scored(home, first, judged, monkeypatch):
+    honest = models_assets.core_symbols
+    monkeypatch.setattr(models_assets, "core_symbols", lambda run: honest(run)[:-5])
+    platform = platform_at(home, NEWER, LENIENT)
+    done = run(platform)
+    assert done.checks["champion"]["symbols_scored"] is False
+    assert [len(evidence.symbols) for evidence in judged] == [20]
+    assert pl.Series(judged[0].newest_scores_N).is_finite().to_list() == [True] * 15 + [False] * 5
+    assert champion_of(platform) == first
+
+
+@pytest.mark.slow
+def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by_its_own_recipe(home, first, judged):
     """Another size of network, other features, another graph: none of it may touch what is served."""
     old = platform_at(home)
     before, prior = forecasts_of(old).drop("card_id"), {row["id"] for row in old.ledger.read("trials")}
-    judged = []
-    judge = registry_assets.judge
-    monkeypatch.setattr(
-        registry_assets, "judge", lambda evidence, *, config: judged.append(evidence) or judge(evidence, config=config)
-    )
     changed = {
         "models": {"network": {"hidden": 4}, "features": {"clip": 2.0, "return_windows": [1, 5, 10]}},
         "graphs": {"window": 30, "min_overlap": 20, "k": 3},
@@ -224,7 +305,7 @@ def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by
     # Every attempt makes the next one's evidence dearer.
     again = platform_at(home, changed, {"backtests": {"seed": 8}})
     assert run(again, "retrain").success
-    other = platform_at(home, {"models": {"ridge": {"penalty": 10.0}}})
+    other = platform_at(home, {"models": {"training": {"epochs": 1}}})
     assert run(other).success
     assert [evidence.candidates_judged for evidence in judged] == [1, 1, 2]
     assert {row["version"] for row in platform.ledger.read("trials") if row["id"] not in prior} == {

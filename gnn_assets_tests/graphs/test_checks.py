@@ -1,10 +1,14 @@
-from datetime import timedelta
+import dataclasses
+from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
 from gnn_assets.core.config import build_config
-from gnn_assets.graphs.checks import graphs_checks
+from gnn_assets.graphs.checks import graphs_checks, tripwire
+from gnn_assets.graphs.correlation import correlation_neighbours
+from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets_tests.graphs.market import SYMBOLS, K, panel, returns_frame, stages
 
 TABLES = stages(returns_frame(panel()))
@@ -101,3 +105,19 @@ def test_a_data_end_after_its_session_is_a_look_ahead():
 
 def test_the_symbols_of_the_market_are_those_tested():
     assert set(TABLES["graph"]["src"]) <= set(SYMBOLS)
+
+
+def test_the_tripwire_passes_an_honest_graph_and_catches_a_centred_window():
+    returns = np.random.default_rng(5).standard_normal((60, 6))
+    sessions = [date(2020, 1, 1) + timedelta(days=day) for day in range(60)]
+    symbols = ["A", "B", "C", "D", "E", "F"]
+    config = build_config("test", {"graphs": {"window": 20, "min_overlap": 10, "k": 3, "min_abs_corr": 0.1}}).graphs
+    honest = correlation_neighbours(returns, window=20, k=3, min_abs_corr=0.1, min_overlap=10)
+    check = tripwire(graph_frame(honest, sessions, symbols), returns, sessions=sessions, symbols=symbols, config=config)
+    assert (check.passed, check.value) == (True, 0)
+    # A centred window: what stands at a session was made from rows up to ten sessions later.
+    leaky = graph_frame(dataclasses.replace(honest, sessions_S=honest.sessions_S - 10), sessions, symbols)
+    caught = tripwire(leaky, returns, sessions=sessions, symbols=symbols, config=config)
+    assert not caught.passed
+    assert caught.blocks
+    assert caught.offenders

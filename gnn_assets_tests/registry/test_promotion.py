@@ -11,14 +11,14 @@ import pytest
 from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
 from gnn_assets.core.config import build_config
 from gnn_assets.models.schema import OOS_PREDICTIONS
-from gnn_assets.registry.promotion import Contender, Evidence, judge
+from gnn_assets.registry.promotion import Contender, Evidence, judge, live_track
 from gnn_assets.store.panel import from_panel
 
 CONFIG = build_config("test")
 DAYS = [date(2018, 1, 1) + timedelta(days=offset) for offset in range(400)]
 SYMBOLS = [f"S{number}" for number in range(20)]
 HARD = {
-    *("training_succeeded", "scores_finite", "scores_out_of_sample", "symbols_scored", "newest_mean"),
+    *("executable", "training_succeeded", "scores_finite", "scores_out_of_sample", "symbols_scored", "newest_mean"),
     *("newest_spread", "newest_outside", "rmse_over_naive"),
 }
 
@@ -37,6 +37,11 @@ def test_the_champion_itself_is_left_alone():
 
 
 # --- the hard checks, one fault each -------------------------------------------------------------------------------
+
+
+def test_weights_that_trade_at_the_close_they_were_made_from_are_never_served():
+    check = _refused_by("executable", candidate=_contender(fill="close_same"))
+    assert check.value == "close_same"
 
 
 def test_a_failed_training_is_refused():
@@ -133,7 +138,9 @@ def test_too_few_outcomes_for_an_error_are_refused():
 def test_the_same_scores_on_newer_data_pass_as_a_refresh():
     report = judge(_evidence(champion=_contender(version="w1")), config=CONFIG)
     assert (report.rule, report.promotes) == ("refresh", True)
-    assert {check.name for check in report.checks} == HARD | {"rmse_over_champion", "common_sessions", "not_inferior"}
+    assert {check.name for check in report.checks} == HARD | {
+        *("same_target", "rmse_over_champion", "common_sessions", "not_inferior")
+    }
 
 
 @pytest.mark.parametrize(("loss", "passed"), [(0.003, True), (0.007, False)])
@@ -181,6 +188,46 @@ def test_sessions_whose_outcome_is_unknown_are_not_compared():
     open_T = _ic()
     open_T[-6:] = np.nan
     assert _checks(champion=_contender(version="w1", ic_T=open_T))["common_sessions"].value == 394
+
+
+@pytest.mark.parametrize(("sign", "passed"), [(1, True), (-1, False)])
+def test_what_happened_since_the_champion_was_made_decides_a_refresh(sign, passed):
+    """On the sessions both know one recipe scores alike: only the champion's live track tells a bad refresh."""
+    champion = _contender(version="w1", ic_T=_ic()[:300])
+    served, fresh = _live(sign=1, seed=8), _live(sign=sign, seed=9)
+    candidate = _contender(ic_T=np.r_[_ic()[:300], fresh["ic"].to_numpy()])
+    blind = _checks(candidate=candidate, champion=champion)
+    assert (blind["common_sessions"].value, blind["not_inferior"].passed) == (300, True)
+    checks = _checks(candidate=candidate, champion=champion.extended(served))
+    assert checks["common_sessions"].value == 400
+    assert checks["not_inferior"].passed is passed
+    assert judge(_evidence(candidate=candidate, champion=champion.extended(served)), config=CONFIG).promotes is passed
+
+
+def test_a_live_track_adds_sessions_and_changes_none():
+    champion = _contender(version="w1", ic_T=_ic()[:300])
+    track = pl.DataFrame({"session": DAYS[298:302], "ic": [9.0, 9.0, 0.5, None]})
+    portfolio = champion.extended(track).portfolio
+    assert portfolio["session"].to_list() == DAYS[:302]
+    assert portfolio.head(300).equals(champion.portfolio)
+    assert portfolio["ic"][300:].to_list() == [0.5, None]
+
+
+def test_a_live_track_has_no_ic_where_the_outcome_is_unknown():
+    labels_SxN = np.random.default_rng(2).normal(size=(3, 20))
+    labels_SxN[2] = np.nan
+    track = live_track(labels_SxN * 2, labels_SxN, sessions=DAYS[:3])
+    assert track["session"].to_list() == DAYS[:3]
+    assert track["ic"][:2].to_list() == pytest.approx([1.0, 1.0])
+    assert track["ic"][2] is None
+
+
+@pytest.mark.parametrize("other", [{"fill": "open_next"}, {"horizon": 1}])
+def test_another_target_is_refused_and_nothing_is_compared(other):
+    candidate = _contender(config_hash="another recipe", ic_T=_ic() + 0.1, **other)
+    _refused_by("same_target", candidate=candidate, champion=_contender(version="w1"))
+    checks = _checks(candidate=candidate, champion=_contender(version="w1"))
+    assert not {"superior", "common_sessions", "rmse_over_champion"} & set(checks)
 
 
 # --- replace: another recipe -----------------------------------------------------------------------------------------
@@ -248,7 +295,24 @@ def _other_recipe():
     return _contender(version="w1", config_hash="another recipe")
 
 
-def _contender(*, version="w2", config_hash="recipe", predictions=None, ic_T=None, days=None, failure=""):
+def _live(*, sign, seed):
+    """ICs of the last 100 days, by scores that point the right way or the wrong one."""
+    labels_SxN = np.random.default_rng(5).normal(size=(100, 20))
+    noise_SxN = np.random.default_rng(seed).normal(scale=3.0, size=(100, 20))
+    return live_track(sign * labels_SxN + noise_SxN, labels_SxN, sessions=DAYS[300:])
+
+
+def _contender(
+    *,
+    version="w2",
+    config_hash="recipe",
+    fill="close_next",
+    horizon=5,
+    predictions=None,
+    ic_T=None,
+    days=None,
+    failure="",
+):
     ic_T = _ic() if ic_T is None else ic_T
     days = DAYS[: len(ic_T)] if days is None else days
     portfolio = pl.DataFrame(
@@ -267,6 +331,8 @@ def _contender(*, version="w2", config_hash="recipe", predictions=None, ic_T=Non
     return Contender(
         version=version,
         config_hash=config_hash,
+        fill=fill,
+        horizon=horizon,
         predictions=_predictions() if predictions is None else predictions,
         portfolio=PORTFOLIO_RETURNS.conform(portfolio),
         failure=failure,

@@ -3,6 +3,8 @@ import pytest
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.store.cards import Cards
+from gnn_assets.store.files import staging
+from gnn_assets_tests.store.states import temporaries
 
 CARD = {"session": "2022-12-28", "bars": "abc", "threads": 2, "interval": [0.1, 0.9]}
 
@@ -35,6 +37,16 @@ def test_a_damaged_card_is_refused_and_can_be_put_again(tmp_path):
         cards.get(card_id)
     cards.put(CARD)
     assert cards.get(card_id) == CARD
+
+
+def test_what_a_dead_writer_left_is_swept_and_a_living_ones_stays(tmp_path):
+    cards = Cards(tmp_path)
+    dead = tmp_path / "00" / ".tmp-0123456789abcdef"
+    dead.mkdir(parents=True)
+    (dead / "half.json").write_bytes(b"{")
+    with staging(tmp_path / "01") as living:
+        cards.put(CARD)
+        assert temporaries(tmp_path) == [living]
 
 
 def test_a_card_put_over_a_damaged_one_heals_it(tmp_path):

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch, StoreError
 from gnn_assets.store.cards import Cards
+from gnn_assets.store.lake import Lake
 from gnn_assets.store.layout import decoded, encoded
+from gnn_assets.store.schema import Table
 from gnn_assets_tests.store.states import (
     LEVELS,
     PRICES,
@@ -246,6 +248,57 @@ def test_a_damaged_month_stops_an_append(tmp_path):
     with pytest.raises(CorruptArtefact):
         WRITE["prices"](tmp_path, 41)
     assert len(lake.versions("prices").history()) == 1
+
+
+def _upsertable(tmp_path) -> tuple[Lake, pl.DataFrame]:
+    """A table only ever upserted: two publications, of a row each."""
+    lake = lake_at(tmp_path)
+    rows = pl.DataFrame({"row": [1, 2, 3], "value": [10, 20, 30]}, schema=dict(LEVELS.columns))
+    lake.upsert(LEVELS, rows[:1])
+    lake.upsert(LEVELS, rows[1:2])
+    return lake, rows
+
+
+def test_an_upsert_starts_from_the_newest_whole_publication(tmp_path):
+    lake, rows = _upsertable(tmp_path)
+    _damage(tmp_path / "lake" / "levels" / "files" / known(lake.manifest(LEVELS)).files[0].name)
+    with pytest.raises(CorruptArtefact):
+        lake.read(LEVELS)
+
+    lake.upsert(LEVELS, rows[2:])
+
+    assert lake.read(LEVELS).equals(rows[[0, 2]])
+    lake.upsert(LEVELS, rows[1:2])
+    assert lake.read(LEVELS).equals(rows)
+
+
+@pytest.mark.parametrize("folder", ["files", "manifests", "publications"])
+def test_an_upsert_over_nothing_whole_starts_from_nothing(tmp_path, folder):
+    lake, rows = _upsertable(tmp_path)
+    for path in (tmp_path / "lake" / "levels" / folder).iterdir():
+        _damage(path)
+    lake.upsert(LEVELS, rows[2:])
+    assert lake.read(LEVELS).equals(rows[2:])
+
+
+def test_an_upsert_of_what_a_damaged_file_said_heals_it(tmp_path):
+    lake, rows = _upsertable(tmp_path)
+    damaged = known(lake.manifest(LEVELS))
+    _damage(tmp_path / "lake" / "levels" / "files" / damaged.files[0].name)
+    assert lake.upsert(LEVELS, rows[:2]).version == damaged.version
+    assert lake.read(LEVELS).equals(rows[:2])
+
+
+def test_an_upsert_passes_over_the_columns_of_old_only_behind_damage(tmp_path):
+    lake, rows = _upsertable(tmp_path)
+    wider = Table("levels", {**LEVELS.columns, "unit": pl.String}, LEVELS.key)
+    more = rows.with_columns(unit=pl.lit("m"))
+    with pytest.raises(SchemaMismatch, match="unit"):
+        lake.upsert(wider, more)
+    made = lake.publish(wider, more[:1], lineage=None, data_end=None)
+    _damage(tmp_path / "lake" / "levels" / "files" / made.files[0].name)
+    lake.upsert(wider, more[2:])
+    assert lake.read(wider).equals(more[2:])
 
 
 def test_a_damaged_memo_is_no_memo(tmp_path):

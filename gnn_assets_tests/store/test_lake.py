@@ -230,6 +230,22 @@ def test_history_is_read_as_of_a_moment_and_by_version(tmp_path):
         lake.read(LEVELS, version=made[0].version, as_of=MOMENT)
 
 
+def test_rows_that_say_when_they_were_known_are_read_as_of_that_moment(tmp_path):
+    """Whenever they were published: a bar fetched late was known at its close, a revision of it only when fetched."""
+    bars = Table("bars", {"bar": pl.Int64, "rev": pl.Int64, "known_at": MOMENT_TYPE}, ("bar", "rev"))
+    close, fetched = datetime(2020, 1, 2, 21, tzinfo=UTC), datetime(2020, 1, 9, tzinfo=UTC)
+    lake = Lake(tmp_path, clock=ReplayClock(fetched), lock_timeout_seconds=5)
+    with pytest.raises(MissingArtefact, match="expected a publication, was none"):
+        lake.read(bars, as_of=close)
+    rows = pl.DataFrame([(1, 0, close), (1, 1, fetched)], schema=dict(bars.columns), orient="row")
+    lake.publish(bars, rows, lineage=lineage(1), data_end=None)
+
+    assert lake.read(bars, as_of=close).equals(rows[:1])
+    assert lake.read(bars, as_of=fetched - timedelta(microseconds=1)).equals(rows[:1])
+    assert lake.read(bars, as_of=fetched).equals(rows)
+    assert lake.read(bars, as_of=close - timedelta(microseconds=1)).equals(bars.empty())
+
+
 def test_the_last_good_version_of_a_whole_table_is_the_current_one(tmp_path):
     lake = lake_at(tmp_path)
     manifest = _publish(lake, prices_until(10))
@@ -315,6 +331,6 @@ def test_a_lake_in_a_newer_format_is_refused(tmp_path):
 def test_columns_in_another_order_are_refused(tmp_path):
     lake = lake_at(tmp_path)
     WRITE["levels"](tmp_path, 1)
-    turned = Table("levels", dict(reversed(LEVELS.columns.items())), LEVELS.key)
+    turned = Table("levels", dict(reversed([*LEVELS.columns.items()])), LEVELS.key)
     with pytest.raises(SchemaMismatch, match="the declared ones in another order"):
         lake.read(turned)
