@@ -86,8 +86,7 @@ class Evidence:
         candidate: the weights that want to be served.
         champion: the weights that are served; None when there are none.
         symbols: the N core names of the universe, those included that did not come through.
-        newest_scores_N: float (N,), the newest session scored by the very weights that would serve; NaN where masked
-            or where the name did not come through.
+        newest_scores_N: float (N,), the newest session scored by the very weights that would serve; NaN for no score.
         candidates_judged: candidates of other recipes judged against this champion so far, this one included.
     """
 

@@ -23,6 +23,7 @@ from gnn_assets.defs import bars as bars_assets
 from gnn_assets.defs import mirror as mirror_asset
 from gnn_assets.defs import models as models_assets
 from gnn_assets.defs import registry as registry_assets
+from gnn_assets.defs.io import current_version
 from gnn_assets.defs.operate import _failures as step_failures
 from gnn_assets.defs.recipe import champion_config, recipe_hash
 from gnn_assets.defs.resources import Platform
@@ -80,7 +81,7 @@ def run(platform: Platform, job: str = "everything") -> Done:
     return Done(
         success=result.success,
         reused={
-            event.asset_key.to_user_string(): bool(event.materialization.metadata["reused"].value)
+            event.materialization.asset_key.to_user_string(): bool(event.materialization.metadata["reused"].value)
             for event in result.get_asset_materialization_events()
         },
         failures=step_failures(result),
@@ -104,7 +105,7 @@ def newest_of(platform: Platform) -> pl.DataFrame:
 
 
 def versions_of(platform: Platform) -> dict[str, str]:
-    return {name: platform.versions(name).current().version for name in platform.config.ages}
+    return {name: current_version(platform, name) for name in platform.config.ages}
 
 
 def events_of(platform: Platform, *kinds: str) -> list[dict[str, Any]]:
@@ -190,7 +191,7 @@ def test_the_first_candidate_is_promoted_by_rule_bootstrap(november):
     assert not any(done.reused.values())
     champion = champion_of(platform)
     assert (champion.rule, champion.data_end) == ("bootstrap", str(NOVEMBER))
-    assert champion.version == platform.weights.current().version
+    assert champion.version == current_version(platform, "gnn_weights")
     (event,) = events_of(platform, "promoted", "refused", "kept")
     assert (event["event"], event["rule"], event["candidate"]) == ("promoted", "bootstrap", champion.version)
     newest = newest_of(platform)
@@ -298,7 +299,7 @@ def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by
     assert champion_of(platform) == first
     (event,) = events_of(platform, "refused")
     assert (event["rule"], event["champion"]) == ("replace", first.version)
-    assert event["candidate"] == platform.weights.current().version != first.version
+    assert event["candidate"] == current_version(platform, "gnn_weights") != first.version
     assert "superior" in event["reason"]
     assert forecasts_of(platform).drop("card_id").equals(before)
     assert verify_session(platform, NOVEMBER).matches
@@ -330,7 +331,7 @@ def test_a_training_that_runs_into_nan_changes_nothing_and_the_last_champion_ser
         return honest(build, data, config=config.model_copy(update={"training": wild}), **settings)
 
     monkeypatch.setattr(graph_attention, "fit_network", exploding)
-    before = platform_at(home).weights.current().version
+    before = current_version(platform_at(home), "gnn_weights")
     platform = platform_at(home, NEWER)
     done = run(platform)
     assert not done.success
@@ -339,7 +340,7 @@ def test_a_training_that_runs_into_nan_changes_nothing_and_the_last_champion_ser
     assert "NaN at epoch 1" in done.failures["gnn_weights"]
     assert done.checks["gnn_weights"]["loss_finite"] is False
     assert set(done.reused) == {"universe", "market_bars", "returns", "correlation_graphs"}
-    assert platform.weights.current().version == before
+    assert current_version(platform, "gnn_weights") == before
     assert champion_of(platform) == first
     (event,) = events_of(platform, "stage_refused")
     assert event["asset"] == "gnn_weights"

@@ -297,9 +297,9 @@ def _other_recipe():
 
 def _live(*, sign, seed):
     """ICs of the last 100 days, by scores that point the right way or the wrong one."""
-    labels_SxN = np.random.default_rng(5).normal(size=(100, 20))
-    noise_SxN = np.random.default_rng(seed).normal(scale=3.0, size=(100, 20))
-    return live_track(sign * labels_SxN + noise_SxN, labels_SxN, sessions=DAYS[300:])
+    labels_SxN, shared_SxN = np.random.default_rng(5).normal(size=(2, 100, 20))
+    own_SxN = np.random.default_rng(seed).normal(scale=0.3, size=(100, 20))
+    return live_track(sign * labels_SxN + 3 * shared_SxN + own_SxN, labels_SxN, sessions=DAYS[300:])
 
 
 def _contender(
