@@ -45,6 +45,8 @@ class Home:
         )
 
 
+# Before xdist's own hook, which reads the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps a file's tests on one worker, and all that share the demo's home on the same one: it is made once."""
     for item in items:
