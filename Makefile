@@ -1,8 +1,8 @@
 # Verbs of this project. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two test processes; tests of one file, and those that share a materialized home, stay together.
-WORKERS := -n 2 --dist loadgroup
+# Two test processes; tests of one file stay together, because they share what is slow to make.
+WORKERS := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test quick lint types drills lock clean

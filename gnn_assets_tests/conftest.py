@@ -1,5 +1,6 @@
 """Shared homes: a whole platform, materialized once by the real command in its own folder."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -45,23 +46,21 @@ class Home:
         )
 
 
-# Before xdist's own hook, which reads the marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests on one worker, and all that share the demo's home on the same one: it is made once."""
-    for item in items:
-        shares_home = "demo_home" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("home" if shares_home else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory) -> Home:
     """A home in which `gnn-assets demo` ran once. Read it; to change something, take a copy."""
-    home = Home.fresh(tmp_path_factory.mktemp("platform") / "home")
-    result = home.run("demo")
-    assert result.returncode == 0, result.stdout + result.stderr
-    (home.path / "demo.txt").write_text(result.stdout, encoding="utf-8")
-    return home
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent  # shared by the workers: whoever comes first makes the home, the other waits for it
+    home = run / "platform" / "home"
+    with (run / "platform.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            made = Home.fresh(home)
+            result = made.run("demo")
+            assert result.returncode == 0, result.stdout + result.stderr
+            (home / "demo.txt").write_text(result.stdout, encoding="utf-8")
+    return Home(home)
 
 
 @pytest.fixture
