@@ -37,7 +37,7 @@ types: setup ## static types
 
 drills: setup ## the long evidence: thousands of flips, hundreds of kills, a browser on the real UI
 	@deploy/drill-packages
-	@$(BIN)/python -m pytest -m drill -s
+	@$(BIN)/python -m pytest -m drill $(WORKERS) -rA
 
 lock: setup ## make requirements.lock anew from pyproject.toml
 	@deploy/lock
