@@ -1,9 +1,9 @@
-"""The command line: `gnn-assets demo`, `dev`, `status`, `verify`, `config`. Every error is one sentence."""
+"""The command line: `gnn-assets demo`, `dev`, `status`, `backfill`, `retry`, ... Every error is one sentence."""
 
 import json
 import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -73,6 +73,63 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
         else "none yet"
     )
     console.print(f"champion: {told}", highlight=False, soft_wrap=True)
+    for name, state in report["sources"].items():
+        console.print(f"source {name}: circuit {state['state']}", highlight=False, soft_wrap=True)
+    for letter in report["dead_letters"]:
+        console.print(f"failed {letter['symbol']}: {letter['reason']}", highlight=False, soft_wrap=True, markup=False)
+    if report["dead_letters"]:
+        console.print("`gnn-assets retry` asks for the failed symbols again.", highlight=False)
+
+
+@app.command()
+def backfill(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First session wanted.")],
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last session wanted; the newest by default.")
+    ] = None,
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols of the universe; all by default.")] = None,
+) -> None:
+    """Fetch the bars that are missing between two sessions; what a killed run had fetched is not asked for again."""
+    _update(
+        {
+            "first": first.date().isoformat(),
+            "last": last.date().isoformat() if last else "",
+            "symbols": symbols or [],
+        }
+    )
+
+
+@app.command()
+def update(
+    accept_revisions: Annotated[
+        bool, typer.Option("--accept-revisions", help="Store corrected history that the `revisions` check refused.")
+    ] = False,
+) -> None:
+    """Fetch the bars of every session since the last update."""
+    _update({"accept_revisions": accept_revisions})
+
+
+@app.command()
+def retry(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols; every one that failed by default.")] = None,
+) -> None:
+    """Fetch the bars of failed symbols again."""
+    _update({"symbols": symbols or [], "failed_only": not symbols})
+
+
+def _update(request: dict[str, Any]) -> None:
+    platform = Platform.from_environment()
+    from gnn_assets.definitions import build_definitions
+    from gnn_assets.defs.demo import run_with_progress
+
+    outcome = run_with_progress(
+        platform,
+        build_definitions(platform),
+        Console(),
+        job="refresh_data",
+        requests={"market_bars": request},
+    )
+    raise typer.Exit(0 if outcome.success else 1)
 
 
 @app.command()
@@ -95,13 +152,13 @@ def config_show() -> None:
 
 @config_app.command("check")
 def config_check() -> None:
-    """Check the configuration, the universe and the source without computing anything."""
+    """Check the configuration, the universe and the sources without asking or computing anything."""
     from gnn_assets.defs.bars import check_inputs
 
     settings = read_settings()
     config = load_config(settings)
     typer.echo(f"configuration is valid: profile {settings.profile} (of {', '.join(profile_names())})")
-    typer.echo(check_inputs(config))
+    typer.echo(check_inputs(Platform(settings=settings, config=config)))
 
 
 def main() -> None:

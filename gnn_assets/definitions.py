@@ -25,7 +25,10 @@ JOBS = {
     "rebuild_graphs": dg.AssetSelection.groups("graphs"),
     "retrain": dg.AssetSelection.groups("models", "backtests", "registry"),
     "publish_forecasts": dg.AssetSelection.groups("forecasts"),
+    "retry_failed_symbols": dg.AssetSelection.assets("market_bars", "returns"),
 }
+# What a job asks of its assets without being told.
+REQUESTS = {"retry_failed_symbols": {"ops": {"market_bars": {"config": {"failed_only": True}}}}}
 
 
 def build_definitions(platform: Platform) -> dg.Definitions:
@@ -33,7 +36,10 @@ def build_definitions(platform: Platform) -> dg.Definitions:
     tables = {stage.name: stage.table for stage in STAGES if stage.table is not None}
     return dg.Definitions(
         assets=[stage_asset(stage, platform.config) for stage in STAGES],
-        jobs=[dg.define_asset_job(name, selection=selection) for name, selection in JOBS.items()],
+        jobs=[
+            dg.define_asset_job(name, selection=selection, config=REQUESTS.get(name))
+            for name, selection in JOBS.items()
+        ],
         sensors=[automation_sensor(platform.config)],
         resources={"platform": platform, "io_manager": LakeIOManager(platform, tables)},
         executor=dg.in_process_executor,

@@ -6,6 +6,7 @@ filters on `known_at` alone, so a correction never reaches back into a decision 
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -13,37 +14,38 @@ import polars as pl
 
 from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.schema import MARKET_BARS
+from gnn_assets.bars.venues import with_moments
 from gnn_assets.core.errors import DataError
-from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.core.sessions import Exchanges
 from gnn_assets.store.schema import MOMENT
 
 _KEY = ("symbol", "session")
+_BAR = (*_KEY, "source")
 
 
 def new_revisions(
     stored: pl.DataFrame,
-    fetched_bars: pl.DataFrame,
+    judged: pl.DataFrame,
     *,
     source: str,
     basis: str,
-    calendar: SessionCalendar,
-    fetched_at: datetime,
-    payload_hash: str,
+    exchanges: Exchanges,
+    exchange_of: Mapping[str, str],
     run_id: str,
 ) -> pl.DataFrame:
-    """The rows that a fetch adds to the history; unchanged bars add none.
+    """The rows that answers add to the history; unchanged bars add none.
 
-    A bar whose session was not yet available at `fetched_at` is left out: it is unfinished. A fetch older than a
-    bar's stored revision says nothing new about it.
+    A bar whose session was not yet available at its `fetched_at` is left out: it is unfinished. An answer older than
+    a bar's stored revision says nothing new about it.
 
     Args:
-        stored: a frame of `MARKET_BARS`, any sources.
-        fetched_bars: `FETCHED_COLUMNS`, one row a (symbol, session), sessions of the calendar only.
+        stored: a frame of `MARKET_BARS`, any sources; only revisions of the bars in `judged` matter.
+        judged: `FETCHED_COLUMNS` that passed the row rules, ``flags`` and ``row_hash`` as the rules gave them, and of
+            each row's answer ``fetched_at`` (UTC microseconds) and ``payload_hash``; one row a (symbol, session).
         source: name of the source's plug-in.
         basis: ``raw``, ``split`` or ``split_div``.
-        calendar: the exchange's sessions.
-        fetched_at: aware UTC moment of the fetch.
-        payload_hash: SHA-256 of the source's answer.
+        exchanges: the calendars.
+        exchange_of: symbol → exchange.
         run_id: run that fetched.
 
     Returns:
@@ -52,31 +54,34 @@ def new_revisions(
     Known at: each row's `known_at`.
 
     Raises:
-        DataError: if a key comes twice or a date is no session: quarantine comes first.
+        DataError: if a key comes twice or a date is no session of its exchange: the row rules come first.
     """
-    _refuse_unclean(fetched_bars, calendar)
-    newest = (
-        stored.filter(pl.col("source") == source)
-        .sort("rev")
-        .unique(_KEY, keep="last")
-        .select(*_KEY, stored_rev="rev", stored_hash="row_hash", stored_at="fetched_at")
+    # Values stay behind until it is known which rows are new: of most answers hardly any is.
+    light = judged.select(*_KEY, "row_hash", "fetched_at").with_row_index("row")
+    light = with_moments(light, exchanges=exchanges, exchange_of=exchange_of)
+    _refuse_unclean(light)
+    known = newest_of(
+        stored.select(*_BAR, "rev", "row_hash", "fetched_at").filter(pl.col("source") == source), _BAR
+    ).select(*_KEY, stored_rev="rev", stored_hash="row_hash", stored_at="fetched_at")
+    light = (
+        light.filter(pl.col("available_at") <= pl.col("fetched_at"))
+        .join(known, on=_KEY, how="left")
+        .filter(
+            pl.col("stored_rev").is_null()
+            | ((pl.col("row_hash") != pl.col("stored_hash")) & (pl.col("stored_at") <= pl.col("fetched_at")))
+        )
+        .select("row", "stored_rev", "available_at", "next_close")
     )
-    moment = pl.lit(fetched_at, dtype=MOMENT)
+    first = pl.col("stored_rev").is_null()
     rows = (
-        fetched_bars.with_columns(row_hash=row_hashes(fetched_bars, basis=basis))
-        .join(_session_moments(calendar), on="session")
-        .filter(pl.col("available_at") <= moment)
-        .join(newest, on=_KEY, how="left")
-        .with_columns(first=pl.col("stored_rev").is_null())
-        .filter(pl.col("first") | ((pl.col("row_hash") != pl.col("stored_hash")) & (pl.col("stored_at") <= moment)))
+        judged[light["row"]]
+        .hstack(light.drop("row"))
         .with_columns(
             source=pl.lit(source),
             basis=pl.lit(basis),
             rev=(pl.col("stored_rev") + 1).fill_null(0).cast(pl.Int32),
-            known_at=pl.when("first").then("available_at").otherwise(moment),
-            backfilled=pl.col("first") & (pl.col("next_close") <= moment).fill_null(False),
-            fetched_at=moment,
-            payload_hash=pl.lit(payload_hash),
+            known_at=pl.when(first).then("available_at").otherwise("fetched_at"),
+            backfilled=first & (pl.col("next_close") <= pl.col("fetched_at")).fill_null(False),
             run_id=pl.lit(run_id),
         )
         .select(*MARKET_BARS.columns)
@@ -85,30 +90,62 @@ def new_revisions(
 
 
 def latest(bars: pl.DataFrame, *, known_at: datetime | None = None) -> pl.DataFrame:
-    """The newest revision of each bar.
+    """The newest revision of each bar of each source.
 
     Args:
-        bars: a frame of `MARKET_BARS`, of one source.
+        bars: a frame of `MARKET_BARS`, any sources.
         known_at: aware UTC moment; only what was known by then counts. None for everything.
 
     Returns:
-        A frame of `MARKET_BARS`, one row a (symbol, session).
+        A frame of `MARKET_BARS`, one row a (symbol, session, source).
 
     Known at: `known_at`.
-
-    Raises:
-        DataError: if the bars come from several sources: their levels must not be spliced.
     """
-    if bars["source"].n_unique() > 1:
-        raise DataError.of(
-            "bars",
-            expected="one source",
-            was=", ".join(bars["source"].unique().sort()),
-            do="filter on the source that bars.source names",
-        )
-    if known_at is not None:
-        bars = bars.filter(pl.col("known_at") <= pl.lit(known_at, dtype=MOMENT))
-    return MARKET_BARS.conform(bars.sort("rev").unique(_KEY, keep="last"))
+    return newest_of(as_of(bars, known_at), _BAR)
+
+
+def chosen(latest_bars: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
+    """One bar a symbol and session: that of the first source which has one. For levels people look at.
+
+    Levels of two sources stand beside each other here, so no return may be taken from one row to the next.
+
+    Args:
+        latest_bars: columns ``symbol``, ``session``, ``source`` and any others; one row a (symbol, session, source).
+        sources: names, the most trusted first; bars of any other are left out.
+
+    Returns:
+        The same columns, sorted by symbol and session.
+    """
+    places = pl.DataFrame({"source": pl.Series(sources, dtype=pl.String)}).with_row_index("place")
+    return (
+        latest_bars.join(places, on="source")
+        .sort(*_KEY, "place")
+        .filter(~pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _KEY))
+        .select(latest_bars.columns)
+    )
+
+
+def as_of(rows: pl.DataFrame, known_at: datetime | None) -> pl.DataFrame:
+    """What was known by a moment; everything for None.
+
+    Args:
+        rows: column ``known_at``, and any others.
+        known_at: aware UTC moment.
+    """
+    return rows if known_at is None else rows.filter(pl.col("known_at") <= pl.lit(known_at, dtype=MOMENT))
+
+
+def newest_of(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The row of the greatest ``rev`` of each key, sorted by key.
+
+    Args:
+        rows: column ``rev``, the columns of the key, and any others.
+        key: columns without nulls.
+    """
+    # Stored rows come sorted, which makes this sort nearly free; a hash of three columns would take seconds.
+    return rows.sort(*key, "rev").filter(
+        pl.any_horizontal(pl.col(name) != pl.col(name).shift(-1) for name in key).fill_null(True)
+    )
 
 
 def row_hashes(bars: pl.DataFrame, *, basis: str) -> pl.Series:
@@ -139,31 +176,20 @@ def _mix(state: np.ndarray) -> np.ndarray:
     return state ^ (state >> np.uint64(31))
 
 
-def _session_moments(calendar: SessionCalendar) -> pl.DataFrame:
-    closes = pl.Series("close_at", calendar.closes, dtype=MOMENT)
-    return pl.DataFrame(
-        {
-            "session": pl.Series(calendar.sessions, dtype=pl.Date),
-            "available_at": closes + calendar.grace,
-            "next_close": closes.shift(-1),
-        }
-    )
-
-
-def _refuse_unclean(bars: pl.DataFrame, calendar: SessionCalendar) -> None:
-    twice = bars.filter(pl.struct(_KEY).is_duplicated())
+def _refuse_unclean(rows: pl.DataFrame) -> None:
+    twice = rows.sort(_KEY).filter(pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in _KEY))
     if not twice.is_empty():
         raise DataError.of(
             "fetched bars",
             expected="one row a symbol and session",
             was=f"several for {twice['symbol'][0]} on {twice['session'][0]}",
-            do="pass them through quarantine.split first",
+            do="pass them through the row rules first",
         )
-    strangers = bars.filter(~pl.col("session").is_in(pl.Series(calendar.sessions, dtype=pl.Date).implode()))
+    strangers = rows.filter(pl.col("position").is_null())
     if not strangers.is_empty():
         raise DataError.of(
             "fetched bars",
-            expected=f"sessions of {calendar.exchange}",
-            was=strangers["session"][0],
-            do="pass them through quarantine.split first",
+            expected="sessions of the symbol's exchange",
+            was=f"{strangers['session'][0]} for {strangers['symbol'][0]}",
+            do="pass them through the row rules first",
         )

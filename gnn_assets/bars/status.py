@@ -1,11 +1,13 @@
 """How each symbol fared in each stage: one that failed is named with its reason, and everything else goes on."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
+from gnn_assets.core.errors import SourceError
+from gnn_assets.core.sessions import Exchanges, SessionCalendar
 
 SUCCESS, FAILED, PENDING = "SUCCESS", "FAILED", "PENDING"
 
@@ -48,41 +50,82 @@ def stage_status(
     return SYMBOL_STATUS.conform(pl.DataFrame(rows, schema=dict(SYMBOL_STATUS.columns)))
 
 
-def succeeded(status: pl.DataFrame, stage: str) -> tuple[str, ...]:
-    """Symbols on which a stage succeeded when it last wrote about them, sorted: the next stage's work.
+def ever_succeeded(status: pl.DataFrame, stage: str) -> tuple[str, ...]:
+    """Symbols on which a stage has ever succeeded, sorted: what the next stage works on.
+
+    One that failed today is among them. It has no new row, so nothing new comes of it; but its past stays as it was,
+    because what is known of a past session must not depend on a failure of today.
 
     Args:
         status: a frame of `SYMBOL_STATUS`.
         stage: name of the stage.
     """
-    newest = status.filter(pl.col("stage") == stage).sort("session").unique("symbol", keep="last")
-    return tuple(newest.filter(pl.col("state") == SUCCESS)["symbol"].sort())
+    good = status.filter((pl.col("stage") == stage) & (pl.col("state") == SUCCESS))
+    return tuple(good["symbol"].unique().sort())
+
+
+def expected_sessions(
+    universe: pl.DataFrame, *, exchanges: Exchanges, first: date, last: Callable[[SessionCalendar], date]
+) -> pl.DataFrame:
+    """Which closes there should be: each symbol's sessions, on its own exchange and within its membership.
+
+    Args:
+        universe: a frame of `UNIVERSE`.
+        exchanges: the calendars.
+        first: first date in range.
+        last: calendar → last date in range there.
+
+    Returns:
+        ``symbol``, ``session``; each pair once.
+
+    Raises:
+        ConfigError: if an exchange is not configured.
+    """
+    frames = [pl.DataFrame(schema={"symbol": pl.String, "session": pl.Date})]
+    for members in universe.partition_by("exchange"):
+        calendar = exchanges.of(members["exchange"][0])
+        axis = pl.DataFrame({"session": pl.Series(calendar.between(first, last(calendar)), dtype=pl.Date)})
+        frames.append(
+            members.join(axis, how="cross")
+            .filter(
+                (pl.col("session") >= pl.col("from_session"))
+                & (pl.col("to_session").is_null() | (pl.col("session") <= pl.col("to_session")))
+            )
+            .select("symbol", "session")
+        )
+    return pl.concat(frames).unique()
 
 
 def coverage_failures(
-    latest_bars: pl.DataFrame, *, universe: pl.DataFrame, sessions: Sequence[date], min_symbol_coverage: float
+    latest_bars: pl.DataFrame,
+    *,
+    universe: pl.DataFrame,
+    exchanges: Exchanges,
+    first: date,
+    now: datetime,
+    min_symbol_coverage: float,
 ) -> dict[str, str]:
-    """Symbols with too few closes, and why.
+    """Symbols with too few closes on the sessions of their own exchange, and why.
 
     Args:
-        latest_bars: columns ``symbol``, ``session``, ``close``; one row a (symbol, session).
+        latest_bars: columns ``symbol``, ``session``, ``close``; any sources: a session that one of them has counts.
         universe: a frame of `UNIVERSE`; only sessions of its membership count for a symbol.
-        sessions: sessions in range.
+        exchanges: the calendars.
+        first: first session in range.
+        now: aware UTC moment; the range ends with the newest session complete by then, exchange by exchange.
         min_symbol_coverage: share of them that must have a close.
 
     Returns:
         symbol → reason, sorted by symbol.
     """
-    axis = pl.DataFrame({"session": pl.Series(sessions, dtype=pl.Date)})
-    wanted = universe.join(axis, how="cross").filter(
-        (pl.col("session") >= pl.col("from_session"))
-        & (pl.col("to_session").is_null() | (pl.col("session") <= pl.col("to_session")))
+    wanted = expected_sessions(
+        universe, exchanges=exchanges, first=first, last=lambda calendar: calendar.last_complete(now)
     )
-    closes = latest_bars.filter(pl.col("close").is_not_null()).select("symbol", "session", close_known=pl.lit(True))
+    closes = latest_bars.filter(pl.col("close").is_not_null()).select("symbol", "session").unique()
     covered = (
-        wanted.join(closes, on=("symbol", "session"), how="left")
+        wanted.join(closes.with_columns(known=pl.lit(True)), on=("symbol", "session"), how="left")
         .group_by("symbol")
-        .agg(has=pl.col("close_known").count(), of=pl.len())
+        .agg(has=pl.col("known").count(), of=pl.len())
     )
     counts = {symbol: (has, of) for symbol, has, of in covered.iter_rows()}
     failures: dict[str, str] = {}
@@ -96,3 +139,40 @@ def coverage_failures(
                 f"was {has / of:.1%} ({has} of {of})"
             )
     return failures
+
+
+def held_back(splits: pl.DataFrame) -> dict[str, str]:
+    """Symbols that must not be used because a split may be missing from their bars, and why.
+
+    Args:
+        splits: ``symbol``, ``source``, ``session``, ``ratio``, as `splits.split_like` gives them, of those sources
+            and sessions that returns are taken from.
+
+    Returns:
+        symbol → reason, sorted by symbol; of several sessions the newest is named.
+    """
+    newest = splits.sort("symbol", "session", "source").unique("symbol", keep="last", maintain_order=True)
+    return {
+        symbol: f"held back: on {session} the bars of {source} move like a split of {ratio:g} new shares for one old "
+        "that its actions do not explain; wait for the source to correct it, or tell the action"
+        for symbol, session, source, ratio in newest.select("symbol", "session", "source", "ratio").iter_rows()
+    }
+
+
+def failure_reasons(
+    *, fetch: Mapping[str, SourceError], held: Mapping[str, str], coverage: Mapping[str, str]
+) -> dict[str, str]:
+    """One reason a symbol that cannot be used: that of the fetch first, for it is the nearest cause.
+
+    A symbol that no source gave keeps its last good bars; nothing is made up for it.
+
+    Args:
+        fetch: symbol → why every source failed on it.
+        held: symbol → why it is held back.
+        coverage: symbol → why it has too few closes.
+
+    Returns:
+        symbol → reason, sorted by symbol.
+    """
+    told = {symbol: f"not fetched, its last good bars are kept: {error}" for symbol, error in fetch.items()}
+    return dict(sorted({**coverage, **held, **told}.items()))

@@ -1,9 +1,12 @@
 """The universe: which symbols, in which tier and sector, for how long. Read from a YAML file, never from code.
 
-`universes/sp500_sample.yaml` shows the shape; a membership may carry its own `from_session` and `to_session`.
+`universes/sp500_sample.yaml` shows the shape; a membership may carry its own `from_session`, `to_session` and
+`exchange`. A membership without a date of its own, in a file that says nothing of survivors, counts as chosen with
+hindsight.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from difflib import get_close_matches
 from itertools import pairwise
@@ -15,17 +18,30 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from gnn_assets.bars.schema import UNIVERSE
-from gnn_assets.core.errors import UniverseError
+from gnn_assets.core.errors import BadSymbol, UniverseError
 
 FOLDER = Path(__file__).with_name("universes")
 # A symbol ends up in URLs, file names and logs: letters, digits and & only, with . or - between groups, ^ in front.
 _SYMBOL = re.compile(r"\^?[A-Z0-9][A-Z0-9&]{0,11}(?:[.-][A-Z0-9]{1,5}){0,2}", re.ASCII)
+_EXAMPLES = "a ticker such as AAPL, BRK-B, BRK.B, ^GSPC, M&M.NS or 005930.KS"
 _MIN_CORE = 2  # a graph needs two nodes
+
+Exchange = Annotated[StrictStr, Field(pattern=r"^[A-Z0-9]{4}$")]
+
+
+def check_symbol(symbol: str) -> None:
+    """Refuses whatever is no symbol, before it reaches a request or a path.
+
+    Raises:
+        BadSymbol: for anything outside the allow-list pattern.
+    """
+    if not _SYMBOL.fullmatch(symbol):
+        raise BadSymbol.of("symbol", expected=_EXAMPLES, was=repr(symbol), do="correct it in the universe file")
 
 
 def _checked_symbol(symbol: str) -> str:
     if not _SYMBOL.fullmatch(symbol):
-        raise ValueError("should be a ticker such as AAPL, BRK-B, BRK.B, ^GSPC, M&M.NS or 005930.KS")
+        raise ValueError(f"should be {_EXAMPLES}")
     return symbol
 
 
@@ -37,28 +53,31 @@ class _Member(BaseModel):
     sector: Annotated[StrictStr, Field(min_length=1)]
     from_session: date | None = None
     to_session: date | None = None
+    exchange: Exchange | None = None
 
 
 class _UniverseFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    survivor_only: bool
+    survivor_only: bool | None = None
     from_session: date
+    exchange: Exchange | None = None
     symbols: tuple[_Member, ...]
 
 
-def read_universe(file: str) -> pl.DataFrame:
+def read_universe(file: str, *, exchanges: Sequence[str] | None = None) -> pl.DataFrame:
     """Reads a universe file.
 
     Args:
         file: the bare name of a file in gnn_assets/bars/universes, or a path.
+        exchanges: ISO 10383 codes of the configured exchanges; None accepts any.
 
     Returns:
         A frame of `UNIVERSE`.
 
     Raises:
-        UniverseError: if the file is absent, is no YAML, says something unknown or impossible, or names fewer than
-            two core symbols.
+        UniverseError: if the file is absent, is no YAML, says something unknown or impossible, names fewer than two
+            core symbols, or an exchange that is not configured.
     """
     path = FOLDER / file if Path(file).name == file else Path(file)
     content = _content(path)
@@ -74,14 +93,17 @@ def read_universe(file: str) -> pl.DataFrame:
                 "to_session": member.to_session,
                 "tier": member.tier,
                 "sector": member.sector,
-                "survivor_only": universe.survivor_only,
+                "survivor_only": _survivor_only(universe, member),
+                "exchange": member.exchange or universe.exchange,
+                "priority": place,
             }
-            for member in universe.symbols
+            for place, member in enumerate(universe.symbols)
         ],
         schema=dict(UNIVERSE.columns),
     )
     frame = UNIVERSE.conform(frame)
     _refuse_impossible(path, frame)
+    _refuse_exchanges(path, frame, exchanges)
     return frame
 
 
@@ -127,7 +149,7 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UniverseError.of(
             f"universe {path}",
-            expected="a mapping with survivor_only, from_session and symbols",
+            expected="a mapping with exchange, from_session and symbols",
             was=type(content).__name__,
             do="see sp500_sample.yaml for the shape",
         )
@@ -161,6 +183,35 @@ def _refuse_impossible(path: Path, frame: pl.DataFrame) -> None:
             was=len(core),
             do="add symbols: a graph needs neighbours",
         )
+
+
+def _survivor_only(universe: _UniverseFile, member: _Member) -> bool:
+    """The file's word; where it gives none, whether nobody wrote down when the symbol joined."""
+    return member.from_session is None if universe.survivor_only is None else universe.survivor_only
+
+
+def _refuse_exchanges(path: Path, frame: pl.DataFrame, exchanges: Sequence[str] | None) -> None:
+    """Refuses a symbol without an exchange, with two, or with one that has no calendar here."""
+    for symbol, of in frame.group_by("symbol", maintain_order=True).agg(pl.col("exchange").unique()).iter_rows():
+        if of == [None]:
+            raise UniverseError(
+                f"universe {path}: exchange of {symbol}: is missing; add exchange, such as XNYS, to the file or to the "
+                "symbol."
+            )
+        if len(of) > 1:
+            raise UniverseError.of(
+                f"universe {path}: exchange of {symbol}",
+                expected="the same in all its memberships",
+                was=" and ".join(sorted(str(code) for code in of)),
+                do="give each listing a symbol of its own",
+            )
+        if exchanges is not None and of[0] not in exchanges:
+            raise UniverseError.of(
+                f"universe {path}: exchange of {symbol}",
+                expected=f"one of {', '.join(exchanges)}",
+                was=of[0],
+                do="correct it, or add it to calendar.others",
+            )
 
 
 def _sentence(path: Path, error: ValidationError) -> str:

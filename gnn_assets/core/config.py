@@ -41,6 +41,7 @@ class CalendarConfig(Section):
     """The exchange whose sessions count."""
 
     exchange: str
+    others: tuple[str, ...]
     first_session: date
     grace_minutes: NonNegative
 
@@ -51,15 +52,112 @@ class UniverseConfig(Section):
     file: str
 
 
+class RulesConfig(Section):
+    """What is dirt in bars, level by level: row, symbol, session."""
+
+    max_abs_log_return: Positive
+    max_range_excess: Positive
+    stale_sessions: Annotated[int, Field(ge=2)]
+    max_gap_sessions: Count
+    split_tolerance: Positive
+    session_neighbours: Count
+    min_session_coverage: Share
+    max_rule_share: Share
+    min_rule_symbols: Count
+
+
 class BarsConfig(Section):
     """Where bars come from and what is refused."""
 
-    source: Name
+    sources: Annotated[tuple[Name, ...], Field(min_length=1)]
     from_session: date
+    overlap_sessions: Count
     min_symbol_coverage: Share
     min_success_share: Share
-    max_abs_log_return: Positive
     max_quarantine_share: Share
+    max_revised_share: Share
+    rules: RulesConfig
+
+    @model_validator(mode="after")
+    def _each_source_once(self) -> "BarsConfig":
+        twice = [name for name in self.sources if self.sources.count(name) > 1]
+        if twice:
+            raise ValueError(f"bars.sources must name each source once, {twice[0]} comes twice")
+        return self
+
+
+class RateConfig(Section):
+    """How often and how patiently a source is asked."""
+
+    requests: Count
+    per_seconds: Positive
+    timeout_seconds: Positive
+
+
+class MassiveConfig(RateConfig):
+    """The massive API."""
+
+    base_url: str | None
+
+
+class AlpacaConfig(RateConfig):
+    """The Alpaca market data API."""
+
+    base_url: str | None
+    feed: Literal["iex", "sip"]
+    symbols_per_ask: Count
+
+
+class FilesConfig(Section):
+    """A folder of the user's own bars."""
+
+    folder: str
+    pattern: str
+    columns: dict[str, str]
+    basis: Literal["raw", "split", "split_div"]
+    timezone: str | None
+
+
+class SimulatedConfig(Section):
+    """The simulated market."""
+
+    seed: Annotated[int, Field(ge=0)]
+    first_session: date
+    market_volatility: Positive
+    sector_volatility: Positive
+    own_volatility: Positive
+    tail: Annotated[float, Field(gt=2)]
+    regime_session: date
+    regime_volatility: Positive
+    delisted_share: Share
+    split_share: Share
+    dividend_yield: NonNegative
+    dirt_share: Share
+
+
+class SourcesConfig(Section):
+    """One section a source that has settings."""
+
+    massive: MassiveConfig
+    yahoo: RateConfig
+    alpaca: AlpacaConfig
+    files: FilesConfig
+    simulated: SimulatedConfig
+
+
+class FailoverConfig(Section):
+    """How a faulty source is tried again, left alone and replaced by the next."""
+
+    attempts: Count
+    wait_initial_seconds: Positive
+    wait_max_seconds: Positive
+    retry_budget: Count
+    retry_refill: NonNegative
+    breaker_failures: Count
+    breaker_slow_answers: Count
+    slow_seconds: Positive
+    pause_seconds: Positive
+    max_pause_seconds: Positive
 
 
 class GraphsConfig(Section):
@@ -222,6 +320,8 @@ class Config(Section):
     calendar: CalendarConfig
     universe: UniverseConfig
     bars: BarsConfig
+    sources: SourcesConfig
+    failover: FailoverConfig
     execution: ExecutionConfig
     graphs: GraphsConfig
     models: ModelsConfig

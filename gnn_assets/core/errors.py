@@ -5,7 +5,13 @@
     ├── PluginError            no source, model or strategy of that name
     ├── UniverseError          the universe cannot be traded or graphed
     ├── SourceError            a source of bars did not give what was asked
-    │   └── UnknownSymbol      the source has never heard of the symbol
+    │   ├── Throttled          it asks to be asked less often
+    │   ├── Upstream           it is down, slow, reset the connection or answered with an error of its own
+    │   ├── Malformed          it answered, and not in its own format
+    │   ├── AccessRefused      it does not accept the key, or wants one
+    │   ├── NoData             it knows the symbol or may, and has no bar for the dates
+    │   ├── UnknownSymbol      it has never heard of the symbol
+    │   └── BadSymbol          no symbol at all: refused before anybody is asked
     ├── DataError              data that must not go further
     ├── StoreError
     │   ├── MissingArtefact    nothing of that name or version is stored
@@ -13,6 +19,7 @@
     │   ├── SchemaMismatch     stored columns are not those the code declares
     │   │   └── NewerSchema    the artefact was written by a newer release
     │   ├── DiskFull           no room left; nothing was half-written
+    │   ├── ReadOnly           the folder cannot be written; nothing was half-written
     │   ├── LockTimeout        another process is writing the same thing
     │   └── PointerConflict    compare-and-set lost: somebody moved it first
     ├── ModelError
@@ -50,8 +57,56 @@ class SourceError(GnnAssetsError):
     """A source of bars did not give what was asked."""
 
 
+class Throttled(SourceError):
+    """The source asks to be asked less often.
+
+    Args:
+        retry_after: seconds it wants to be left alone; None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Upstream(SourceError):
+    """The source is down, slow, reset the connection or answered with an error of its own.
+
+    Args:
+        retry_after: seconds it wants to be left alone; None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Malformed(SourceError):
+    """The source answered, and not in its own format.
+
+    Args:
+        payload: the bytes it sent, for quarantine.
+    """
+
+    def __init__(self, message: str, *, payload: bytes = b"") -> None:
+        super().__init__(message)
+        self.payload = payload
+
+
+class AccessRefused(SourceError):
+    """The source does not accept the key, or wants one."""
+
+
+class NoData(SourceError):
+    """The source has no bar of the symbol for the dates asked."""
+
+
 class UnknownSymbol(SourceError):
     """The source has never heard of the symbol."""
+
+
+class BadSymbol(SourceError):
+    """No symbol at all: refused before anybody is asked."""
 
 
 class DataError(GnnAssetsError):
@@ -80,6 +135,10 @@ class NewerSchema(SchemaMismatch):
 
 class DiskFull(StoreError):
     """No room left; nothing was half-written."""
+
+
+class ReadOnly(StoreError):
+    """The folder cannot be written; nothing was half-written."""
 
 
 class LockTimeout(StoreError):

@@ -6,7 +6,7 @@ All moments are aware UTC datetimes; half days and daylight saving are the calen
 
 import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -29,12 +29,14 @@ class SessionCalendar:
         sessions: every session, ascending.
         closes: aware UTC moment each session closes.
         grace: time a source is given after the close to publish the bar.
+        timezone: IANA name of the exchange's zone, in which its dates are written.
     """
 
     exchange: str
     sessions: tuple[date, ...]
     closes: tuple[datetime, ...]
     grace: timedelta
+    timezone: str
 
     @classmethod
     def build(cls, exchange: str, *, first: date, until: date, grace: timedelta) -> "SessionCalendar":
@@ -63,6 +65,7 @@ class SessionCalendar:
             sessions=tuple(stamp.date() for stamp in schedule.index),
             closes=_moments(schedule["close"]),
             grace=grace,
+            timezone=str(calendar.tz),
         )
 
     def position(self, session: date) -> int:
@@ -125,6 +128,41 @@ class SessionCalendar:
                 do="start the calendar earlier",
             )
         return self.sessions[complete - 1]
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """The calendars of every exchange the universe trades on; the platform lives by the primary one.
+
+    Args:
+        primary: the exchange whose sessions are the platform's.
+        others: ISO 10383 code → calendar of further exchanges.
+    """
+
+    primary: SessionCalendar
+    others: Mapping[str, SessionCalendar]
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """ISO 10383 codes, the primary exchange's first."""
+        return (self.primary.exchange, *self.others)
+
+    def of(self, exchange: str) -> SessionCalendar:
+        """The calendar of an exchange.
+
+        Raises:
+            ConfigError: if the configuration names no such exchange.
+        """
+        if exchange == self.primary.exchange:
+            return self.primary
+        if exchange in self.others:
+            return self.others[exchange]
+        raise ConfigError.of(
+            "exchange",
+            expected=f"one of {', '.join(self.codes)}",
+            was=repr(exchange),
+            do="add it to calendar.others",
+        )
 
 
 def age(data_end: date | None, *, now: datetime, calendar: SessionCalendar) -> timedelta:

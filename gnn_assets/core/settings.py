@@ -4,6 +4,9 @@ GNN_ASSETS_PROFILE               sample | live | test
 GNN_ASSETS_HOME                  folder that holds dagster.yaml and data/; default: the working directory
 GNN_ASSETS_CONFIG_FILE           a YAML file with settings that change the profile's
 GNN_ASSETS_CONFIG__GRAPHS__K=7   one setting that changes both
+GNN_ASSETS_MASSIVE_KEY           secret: key of the massive API
+GNN_ASSETS_ALPACA_KEY            secret: key id of the Alpaca API
+GNN_ASSETS_ALPACA_SECRET         secret: its secret key
 GNN_ASSETS_FAILPOINT             name of a step at which the process kills itself (fault tests only)
 """
 
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gnn_assets.core.config import Config, build_config
@@ -39,6 +42,15 @@ class Settings(BaseSettings):
     config_file: Path | None = None
     config: dict[str, Any] = {}
     failpoint: str = ""
+    massive_key: SecretStr | None = None
+    alpaca_key: SecretStr | None = None
+    alpaca_secret: SecretStr | None = None
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The secrets that are set, name → value: for sources only, never to be stored or shown."""
+        secrets = {name: getattr(self, name) for name in ("massive_key", "alpaca_key", "alpaca_secret")}
+        return {name: secret.get_secret_value() for name, secret in secrets.items() if secret}
 
     @property
     def data(self) -> Path:

@@ -1,8 +1,10 @@
 """The demo: every asset materialized with progress, then what came out, in words and tables a person can read."""
 
 import resource
+from collections.abc import Mapping
 from datetime import date
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -27,10 +29,8 @@ def run_demo(platform: Platform, definitions: dg.Definitions, console: Console) 
     """Materializes everything and prints the summary; False if anything failed."""
     console.print(f"[bold]gnn_assets[/bold]: {len(platform.config.ages)} assets, {platform.label}")
     started = perf_counter()
-    outcome = _materialize_with_progress(platform, definitions, console)
+    outcome = run_with_progress(platform, definitions, console, job="everything")
     seconds = perf_counter() - started
-    for asset, reason in outcome.failures.items():
-        console.print(f"[red]{asset}[/red] failed: {reason}", highlight=False)
     if not outcome.success:
         if platform.champion.current() is not None:
             console.print("The last good champion and its forecasts stay as they were.")
@@ -45,7 +45,23 @@ def run_demo(platform: Platform, definitions: dg.Definitions, console: Console) 
     return True
 
 
-def _materialize_with_progress(platform: Platform, definitions: dg.Definitions, console: Console) -> Outcome:
+def run_with_progress(
+    platform: Platform,
+    definitions: dg.Definitions,
+    console: Console,
+    *,
+    job: str,
+    requests: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Outcome:
+    """Runs a job, showing how far each asset is, then what failed and why.
+
+    Args:
+        platform: the opened platform.
+        definitions: those of the platform.
+        console: where it is shown.
+        job: one of the jobs of the definitions.
+        requests: asset → what is asked of it, in the shape of its run configuration.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description:<18}"), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[doing]}"), console=console) as progress:
         tasks: dict[str, int] = {}
@@ -56,7 +72,10 @@ def _materialize_with_progress(platform: Platform, definitions: dg.Definitions, 
             progress.update(tasks[asset], completed=fraction, doing=text)  # ty: ignore[invalid-argument-type]
 
         platform.progress = listen
-        return materialize(platform, definitions, job="everything")
+        outcome = materialize(platform, definitions, job=job, requests=requests)
+    for asset, reason in outcome.failures.items():
+        console.print(f"[red]{asset}[/red] failed: {reason}", highlight=False)
+    return outcome
 
 
 def _print_summary(platform: Platform, console: Console) -> None:

@@ -1,20 +1,19 @@
 """The asset of the forecasts stage: forecasts, a card for each session, the sessions' past beside the newest."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
-from functools import partial
+from datetime import date, datetime, timedelta
 
-import numpy as np
 import polars as pl
 
-from gnn_assets.bars.schema import MARKET_BARS, RETURNS, UNIVERSE
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.core.sessions import age
+from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, champion_config, forecast_code_version, served_champion
@@ -23,13 +22,12 @@ from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.forecasts.calibrate import Calibration
 from gnn_assets.forecasts.card import make_card
 from gnn_assets.forecasts.checks import forecast_checks
-from gnn_assets.forecasts.publish import SessionForecasts, forecast_session, sessions_to_publish
+from gnn_assets.forecasts.publish import Market, SessionForecasts, forecast_session, sessions_to_publish
 from gnn_assets.forecasts.schema import FORECASTS
-from gnn_assets.forecasts.verify import market_at
+from gnn_assets.forecasts.verify import market_at, sources_on
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
-from gnn_assets.models.dataset import Dataset
 from gnn_assets.registry.pointer import Champion
-from gnn_assets.store.panel import to_panel
+from gnn_assets.store.schema import MOMENT
 
 
 def _forecasts(run: StageRun) -> pl.DataFrame:
@@ -50,22 +48,30 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
         model=served.model,
         history=config.forecasts.history_sessions,
     )
-    market_of = _market(run, config)
+    moments = _moments(run, sessions)
+    market_of = _market(run, config, moments)
     frames = []
     for number, session in enumerate(sessions):
-        data, fill_returns_TxN = market_of(session)
+        market = market_of(session)
         made = forecast_session(
             session,
             served=served,
-            data=data,
-            fill_returns_TxN=fill_returns_TxN,
+            market=market,
             calendar=platform.calendar,
             config=config,
             # Only the newest session can be late: the others are history.
             status=_freshness(platform) if session == sessions[-1] else "ok",
         )
         card_id = platform.cards.put(
-            _card(run, made, champion=champion, config=config, nodes=data.symbols, threads=threads)
+            _card(
+                run,
+                made,
+                champion=champion,
+                config=config,
+                nodes=market.data.symbols,
+                known_at=moments[session],
+                threads=threads,
+            )
         )
         _pin(run, champion, card_id)
         frames.append(made.rows.with_columns(card_id=pl.lit(card_id)))
@@ -76,26 +82,50 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
 def _graphed_sessions(run: StageRun) -> list[date]:
     """Sessions up to the newest that has a graph: returns may be a session ahead, and then it is not forecast yet."""
     known: date = run.read(CORRELATION_GRAPHS)["session"].max()  # ty: ignore[invalid-assignment] - a Date column
-    return [session for session in run.platform.sessions_of(run.read(RETURNS)) if session <= known]
+    return [session for session in panel_of(run.platform, run.inputs[RETURNS.name]).sessions if session <= known]
 
 
-def _market(run: StageRun, config: Config) -> Callable[[date], tuple[Dataset, np.ndarray]]:
-    """Gives features, graph and fill returns for a session, as the configuration wants them."""
-    symbols = core_symbols(run)
-    if config == run.config:
-        data = dataset_of(run.platform, run.inputs, symbols=symbols, config=config)
-        fill_returns = to_panel(run.read(RETURNS), "fill_return", sessions=data.sessions, symbols=data.symbols)
-        return lambda _session: (data, fill_returns)
-    # The stored returns and graphs are of the recipe that is configured now.
-    return partial(
-        market_at,
-        symbols=symbols,
-        known_at=run.platform.clock.now(),
-        bars=run.read(MARKET_BARS),
-        universe=run.read(UNIVERSE),
-        calendar=run.platform.calendar,
-        config=config,
-    )
+def _moments(run: StageRun, sessions: Sequence[date]) -> dict[date, datetime]:
+    """Moment up to which bars and revisions count for each session: now for the newest, its own for a past one."""
+    past = {session: run.platform.calendar.available_at(session) for session in sessions[:-1]}
+    return {**past, sessions[-1]: run.platform.clock.now()}
+
+
+def _market(run: StageRun, config: Config, moments: Mapping[date, datetime]) -> Callable[[date], Market]:
+    """Gives the market as it was known for a session, as the configuration wants it.
+
+    The stored returns and graphs are those of now. Where the champion's recipe is another, or where something that
+    they hold became known only after a past session, its market is made from the bars of its own moment.
+    """
+    platform, symbols = run.platform, core_symbols(run)
+    bars, actions = run.read(MARKET_BARS), platform.lake.read(CORPORATE_ACTIONS)
+
+    def made_anew(session: date) -> Market:
+        return market_at(
+            session,
+            symbols=symbols,
+            known_at=moments[session],
+            bars=bars,
+            actions=actions,
+            universe=run.read(UNIVERSE),
+            exchanges=platform.exchanges,
+            config=config,
+        )
+
+    if config != run.config:
+        return made_anew
+    data = dataset_of(platform, run.inputs, symbols=symbols, config=config)
+    panel = panel_of(platform, run.inputs[RETURNS.name])
+    fill_returns_TxN = panel.values("fill_return", sessions=data.sessions, symbols=data.symbols)
+    returns = run.read(RETURNS)
+
+    def market(session: date) -> Market:
+        late = (pl.col("session") <= session) & (pl.col("known_at") > pl.lit(moments[session], dtype=MOMENT))
+        if not (bars.filter(late & (pl.col("rev") > 0)).is_empty() and actions.filter(late).is_empty()):
+            return made_anew(session)
+        return Market(data=data, fill_returns_TxN=fill_returns_TxN, sources=sources_on(session, returns))
+
+    return market
 
 
 def _forecasts_report(run: StageRun, forecasts: pl.DataFrame) -> Report:
@@ -153,7 +183,14 @@ def _freshness(platform: Platform) -> str:
 
 
 def _card(
-    run: StageRun, made: SessionForecasts, *, champion: Champion, config: Config, nodes: tuple[str, ...], threads: int
+    run: StageRun,
+    made: SessionForecasts,
+    *,
+    champion: Champion,
+    config: Config,
+    nodes: tuple[str, ...],
+    known_at: datetime,
+    threads: int,
 ) -> dict[str, object]:
     sections = config.slice(*FORECAST_SECTIONS)
     return make_card(
@@ -165,7 +202,7 @@ def _card(
             "oos_predictions": champion.oos_predictions,
         },
         part=made.part,
-        known_at=run.platform.clock.now().isoformat(),
+        known_at=known_at.isoformat(),
         code_version=forecast_code_version(config),
         config=sections,
         config_hash=json_hash(sections),

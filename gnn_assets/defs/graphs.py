@@ -9,6 +9,7 @@ import polars as pl
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.errors import ConfigError
+from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import heat_map, lines
 from gnn_assets.defs.stage import Report, Stage, StageRun
 from gnn_assets.graphs.checks import graphs_checks, tripwire
@@ -16,7 +17,6 @@ from gnn_assets.graphs.correlation import correlation_neighbours, pairwise_corre
 from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
 from gnn_assets.graphs.statistics import graph_statistics
-from gnn_assets.store.panel import to_panel
 from gnn_assets.store.versions import Lineage
 
 
@@ -67,8 +67,7 @@ def _correlation_graphs(run: StageRun) -> DatedGraphs:
     `graph_statistics`.
     """
     graphs = run.config.graphs
-    returns = run.read(RETURNS)
-    sessions, symbols, panel = _panel(run, returns)
+    sessions, symbols, panel = _panel(run)
     if len(sessions) < graphs.window:
         raise ConfigError.of(
             "graphs.window",
@@ -83,14 +82,13 @@ def _correlation_graphs(run: StageRun) -> DatedGraphs:
     edges = graph_frame(neighbours, sessions, symbols)
     run.progress(0.7, f"{edges.height} edges; measuring change")
     statistics = graph_statistics(
-        edges, returns=returns, sessions=[sessions[row] for row in neighbours.sessions_S], symbols=symbols
+        edges, returns=run.read(RETURNS), sessions=[sessions[row] for row in neighbours.sessions_S], symbols=symbols
     )
     return DatedGraphs(edges=edges, statistics=statistics)
 
 
 def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
-    returns = run.read(RETURNS)
-    sessions, symbols, panel = _panel(run, returns)
+    sessions, symbols, panel = _panel(run)
     newest = graphs.statistics.row(-1, named=True)
     connected = set(graphs.edges.filter(pl.col("session") == newest["session"])["src"])
     corr, _ = pairwise_correlation(panel[-run.config.graphs.window :])
@@ -134,11 +132,11 @@ def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
     )
 
 
-def _panel(run: StageRun, returns: pl.DataFrame) -> tuple[list[date], tuple[str, ...], np.ndarray]:
+def _panel(run: StageRun) -> tuple[tuple[date, ...], tuple[str, ...], np.ndarray]:
     universe = run.read(UNIVERSE)
     symbols = tuple(symbol for symbol in symbols_of(universe, "core") if symbol in run.symbols)
-    sessions = run.platform.sessions_of(returns)
-    return sessions, symbols, to_panel(returns, "close_return", sessions=sessions, symbols=symbols)
+    panel = panel_of(run.platform, run.inputs[RETURNS.name])
+    return panel.sessions, symbols, panel.values("close_return", sessions=panel.sessions, symbols=symbols)
 
 
 def _sectors(run: StageRun, symbols: tuple[str, ...]) -> list[str]:

@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
-from gnn_assets.bars.status import succeeded
+from gnn_assets.bars.status import ever_succeeded
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import (
@@ -57,6 +57,7 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=limit.deadline_hours)),
         automation_condition=condition_for(stage.name, has_deps=bool(stage.deps), config=config),
         metadata={"dagster/column_schema": _column_schema(stage.table)} if stage.table else {},
+        config_schema=stage.request.to_config_schema() if stage.request else None,
         # A fault that may pass by itself (a lock held, a disk briefly full) is worth another try.
         retry_policy=dg.RetryPolicy(
             max_retries=config.runtime.retries,
@@ -111,6 +112,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         symbols=symbols,
         run_id=context.run.run_id,
         log=context.log.info,
+        request=stage.request(**context.op_execution_context.op_config) if stage.request else None,
     )
     run.progress(0.0, "started")
     # What the outside world was asked for is part of how an answer came about.
@@ -180,7 +182,7 @@ def _write_status(stage: Stage, run: StageRun, report: Report) -> None:
 def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:
     if stage.follows is None:
         return ()
-    return succeeded(platform.lake.read(SYMBOL_STATUS), stage.follows)
+    return ever_succeeded(platform.lake.read(SYMBOL_STATUS), stage.follows)
 
 
 def _refusal(run: StageRun, blocking: Sequence[Check]) -> dg.Failure:

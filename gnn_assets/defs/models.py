@@ -8,6 +8,7 @@ import polars as pl
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
+from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
 from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO, recipe_hash
 from gnn_assets.defs.resources import Platform
@@ -39,13 +40,15 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
 
     The sessions end where the graphs end: a newer session whose graph is still to come cannot be scored.
     """
-    returns = platform.lake.read(RETURNS, version=inputs[RETURNS.name])
     graph = platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name])
     known: date = graph["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    panel = panel_of(platform, inputs[RETURNS.name])
+    sessions = [session for session in panel.sessions if session <= known]
     return build_dataset(
-        returns,
+        panel.values("close_return", sessions=sessions, symbols=symbols),
+        panel.values("fill_return", sessions=sessions, symbols=symbols),
         graph,
-        sessions=[session for session in platform.sessions_of(returns) if session <= known],
+        sessions=sessions,
         symbols=symbols,
         features=config.models.features,
         execution=config.execution,

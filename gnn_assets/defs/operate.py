@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -34,21 +35,25 @@ class Outcome:
     failures: dict[str, str]
 
 
-def materialize(platform: Platform, definitions: dg.Definitions, *, job: str) -> Outcome:
+def materialize(
+    platform: Platform, definitions: dg.Definitions, *, job: str, requests: Mapping[str, Mapping[str, Any]] | None = None
+) -> Outcome:
     """Runs a job in this process, recorded in the same Dagster instance the UI shows.
 
     Args:
         platform: its `progress` is told how far each asset is.
         definitions: those of the platform.
         job: one of the jobs of the definitions.
+        requests: asset → what is asked of it, in the shape of its run configuration.
     """
+    ops = {asset: {"config": dict(request)} for asset, request in (requests or {}).items()}
     ensure_dagster_home(platform.settings)
     # Dagster reads the folders in dagster.yaml from the working directory, whoever's it is.
     with contextlib.chdir(platform.settings.home), dg.DagsterInstance.get() as instance:
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **({"ops": ops} if ops else {})},
             tags={"reason": "manual"},
         )
     materializations = result.get_asset_materialization_events()

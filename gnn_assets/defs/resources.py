@@ -13,12 +13,14 @@ import polars as pl
 
 from gnn_assets.core.clock import Clock, LiveClock, SnapshotClock
 from gnn_assets.core.config import Config
-from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.core.settings import Settings, load_config, read_settings
 from gnn_assets.registry.pointer import ChampionPointer
 from gnn_assets.store.cards import Cards
 from gnn_assets.store.lake import Lake
+from gnn_assets.store.landing import Landing, Refusals
 from gnn_assets.store.ledger import Ledger
+from gnn_assets.store.panel import Panels
 from gnn_assets.store.versions import Versions
 from gnn_assets.store.weights import WeightsStore
 
@@ -72,6 +74,33 @@ class Platform:
     def calendar(self) -> SessionCalendar:
         """The exchange's sessions, to a year beyond the clock's present."""
         return self._calendar(until=self.clock.now().date())
+
+    @cached_property
+    def exchanges(self) -> Exchanges:
+        """The calendars of every exchange the universe may trade on."""
+        until = self.clock.now().date()
+        others = {code: self._calendar(until=until, exchange=code) for code in self.config.calendar.others}
+        return Exchanges(primary=self.calendar, others=others)
+
+    @cached_property
+    def landing(self) -> Landing:
+        """Answers of sources on their way to the lake."""
+        return Landing(self.data / "landing")
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """Answers that were not in their source's format, as they came."""
+        return Refusals(self.data / "lake" / "quarantine_payloads")
+
+    @cached_property
+    def panels(self) -> Panels:
+        """Dense arrays derived from bars and returns."""
+        return Panels(self.data / "panels", lock_timeout_seconds=self.config.runtime.lock_timeout_seconds)
+
+    @property
+    def source_states_file(self) -> Path:
+        """What the sources' circuit breakers said last."""
+        return self.data / "sources" / "states.json"
 
     @cached_property
     def lake(self) -> Lake:
@@ -143,10 +172,10 @@ class Platform:
         session = self.config.clock.session
         return "live" if session is None else f"static snapshot to {session}"
 
-    def _calendar(self, *, until: date) -> SessionCalendar:
+    def _calendar(self, *, until: date, exchange: str | None = None) -> SessionCalendar:
         calendar = self.config.calendar
         return SessionCalendar.build(
-            calendar.exchange,
+            exchange or calendar.exchange,
             first=calendar.first_session,
             until=until,
             grace=timedelta(minutes=calendar.grace_minutes),

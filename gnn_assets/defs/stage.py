@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
+import dagster as dg
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
@@ -27,9 +28,10 @@ class StageRun:
         platform: the opened platform.
         asset: name of the asset being made.
         inputs: upstream asset → data version, fixed at the start.
-        symbols: symbols the stage may work on: those the stage it follows succeeded on.
+        symbols: symbols the stage may work on: those the stage it follows ever succeeded on.
         run_id: Dagster's run.
         log: where progress goes beside the platform's own listener.
+        request: what was asked for in the run's configuration, where the stage takes any.
     """
 
     platform: Platform
@@ -38,6 +40,7 @@ class StageRun:
     symbols: tuple[str, ...]
     run_id: str
     log: Callable[[str], None]
+    request: Any = None
 
     @property
     def config(self) -> Config:
@@ -129,6 +132,7 @@ class Stage:
         table: declared columns, where the artefact is a table.
         asks: what else the artefact depends on, such as the clock, as inputs beside the data versions.
         external: asks the outside world, so equal inputs prove nothing and nothing is memoised.
+        request: class of the run configuration it takes, a `dagster.Config`.
     """
 
     name: str
@@ -147,6 +151,7 @@ class Stage:
     asks: Callable[[Platform], Mapping[str, str]] = field(default=lambda _platform: {})
     table: Table | None = None
     external: bool = False
+    request: type[dg.Config] | None = None
 
     def code_version(self, config: Config) -> str:
         """Hash of the code that makes the artefact under a configuration."""

@@ -3,11 +3,16 @@
 from datetime import date
 from typing import Any
 
-from gnn_assets.core.errors import CorruptArtefact
+import polars as pl
+
+from gnn_assets.bars.schema import MARKET_BARS, SYMBOL_STATUS
+from gnn_assets.bars.status import FAILED
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.monitoring.ages import age_check
 from gnn_assets.registry.pointer import Champion
+from gnn_assets.store.sealed import read_sealed
 
 
 def platform_status(platform: Platform) -> dict[str, Any]:
@@ -17,10 +22,13 @@ def platform_status(platform: Platform) -> dict[str, Any]:
         JSON data; an asset's ``state`` is ``fresh``, ``stale``, ``missing`` or ``damaged``.
     """
     champion = platform.champion.current()
+    letters = dead_letters(platform)
     return {
         "profile": platform.settings.profile,
         "clock": platform.label,
         "now": platform.clock.now().isoformat(),
+        "sources": source_states(platform),
+        "dead_letters": [{"symbol": symbol, "reason": reason} for symbol, reason in letters.items()],
         "assets": [_asset_status(platform, name, champion) for name in platform.config.ages],
         "champion": None
         if champion is None
@@ -31,6 +39,26 @@ def platform_status(platform: Platform) -> dict[str, Any]:
             "reason": champion.reason,
         },
     }
+
+
+def source_states(platform: Platform) -> dict[str, Any]:
+    """What each source's circuit breaker said when bars were last asked for: source → state as plain data."""
+    try:
+        return read_sealed(platform.source_states_file)["states"]
+    except (MissingArtefact, CorruptArtefact):
+        return {}  # asked for the first time, or damaged: every circuit counts as closed
+
+
+def dead_letters(platform: Platform) -> dict[str, str]:
+    """Symbols whose bars failed when they were last asked for, and why; `gnn-assets retry` asks for them again."""
+    try:
+        status = platform.lake.read(SYMBOL_STATUS)
+    except (CorruptArtefact, MissingArtefact):
+        return {}
+    newest = (
+        status.filter(pl.col("stage") == MARKET_BARS.name).sort("session").unique("symbol", keep="last").sort("symbol")
+    )
+    return dict(newest.filter(pl.col("state") == FAILED).select("symbol", "reason").iter_rows())
 
 
 def data_end_of(platform: Platform, asset: str, champion: Champion | None) -> date | None:

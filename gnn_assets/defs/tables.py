@@ -1,7 +1,15 @@
 """Every table of the lake by name."""
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
-from gnn_assets.bars.schema import MARKET_BARS, QUARANTINE, RETURNS, SYMBOL_STATUS, UNIVERSE
+from gnn_assets.bars.schema import (
+    BARS_ASKED,
+    CORPORATE_ACTIONS,
+    MARKET_BARS,
+    QUARANTINE,
+    RETURNS,
+    SYMBOL_STATUS,
+    UNIVERSE,
+)
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
 from gnn_assets.models.schema import OOS_PREDICTIONS
@@ -12,6 +20,8 @@ TABLES: dict[str, Table] = {
     for table in (
         UNIVERSE,
         MARKET_BARS,
+        CORPORATE_ACTIONS,
+        BARS_ASKED,
         QUARANTINE,
         SYMBOL_STATUS,
         RETURNS,

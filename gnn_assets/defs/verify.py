@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from gnn_assets.bars.schema import MARKET_BARS, UNIVERSE
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, UNIVERSE
 from gnn_assets.core.config import Config, restored
 from gnn_assets.core.errors import MissingArtefact, VerificationFailed
 from gnn_assets.defs.recipe import forecast_code_version, served_champion
@@ -49,9 +49,11 @@ def verify_session(platform: Platform, session: date) -> Verification:
     again = recompute(
         card,
         bars=platform.lake.read(MARKET_BARS, version=card["versions"]["market_bars"]),
+        # Append-only, and the card's moment cuts off what came later.
+        actions=platform.lake.read(CORPORATE_ACTIONS),
         universe=platform.lake.read(UNIVERSE, version=card["versions"]["universe"]),
         served=served_champion(platform, _champion_of(card)),
-        calendar=platform.calendar,
+        exchanges=platform.exchanges,
         config=config,
     )
     published = platform.lake.read(FORECASTS).filter(pl.col("session") == session)

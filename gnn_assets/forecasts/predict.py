@@ -1,6 +1,6 @@
 """One session's forecasts: scores, calibrated, ranked and dated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -22,7 +22,7 @@ def forecast_frame(
     execution: ExecutionConfig,
     champion: str,
     graph_session: date,
-    source: str,
+    sources: Mapping[str, str],
     served_by: str,
     status: str,
     verdict: str,
@@ -38,7 +38,7 @@ def forecast_frame(
         execution: fill lag and horizon of the target.
         champion: `gnn_weights` version that scored.
         graph_session: session of the graph it scored on.
-        source: where the bars came from.
+        sources: symbol → whose bars its newest return is from.
         served_by: part of the weights that scored.
         status: ok, stale, degraded or missing.
         verdict: word on the champion.
@@ -67,7 +67,7 @@ def forecast_frame(
                 "target_end": calendar.offset(session, execution.purge),
                 "champion": champion,
                 "graph_session": graph_session,
-                "source": source,
+                "source": pl.Series([sources[symbols[place]] for place in scored], dtype=pl.String),
                 "served_by": served_by,
                 "status": status,
                 "verdict": verdict,

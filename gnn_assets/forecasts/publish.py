@@ -43,6 +43,21 @@ class Served:
     predictions: pl.DataFrame
 
 
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What is known of the market at a session's close.
+
+    Args:
+        data: features, graph and labels.
+        fill_returns_TxN: float64, log returns fill to fill over the axes of `data`.
+        sources: symbol → whose bars its return on that session is from; symbols without one are absent.
+    """
+
+    data: Dataset
+    fill_returns_TxN: np.ndarray
+    sources: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class SessionForecasts:
     """One session's forecasts and what made them.
@@ -84,8 +99,7 @@ def forecast_session(
     session: date,
     *,
     served: Served,
-    data: Dataset,
-    fill_returns_TxN: np.ndarray,
+    market: Market,
     calendar: SessionCalendar,
     config: Config,
     status: str,
@@ -95,8 +109,7 @@ def forecast_session(
     Args:
         session: last close that may be used; a row of `data`.
         served: the champion.
-        data: features and graph; rows after `session` are not read.
-        fill_returns_TxN: float64 over the axes of `data`; rows after `session` are not read.
+        market: as it was known at its close; rows after `session` are not read.
         calendar: the exchange's sessions.
         config: models, execution and forecasts are used.
         status: ok, stale, degraded or missing.
@@ -106,6 +119,7 @@ def forecast_session(
     Raises:
         DataError: if no part may score the session, or too few outcomes are known for a calibration.
     """
+    data = market.data
     row = data.sessions.index(session)
     part = part_for(session, facts=served.facts, model=served.model)
     scores = predict_sessions(
@@ -113,7 +127,7 @@ def forecast_session(
     )
     calibration = fit_calibration(
         to_panel(served.predictions, "score", sessions=data.sessions, symbols=data.symbols),
-        fill_returns_TxN,
+        market.fill_returns_TxN,
         sessions=data.sessions,
         session=session,
         execution=config.execution,
@@ -128,7 +142,7 @@ def forecast_session(
         execution=config.execution,
         champion=served.version,
         graph_session=session,
-        source=config.bars.source,
+        sources=market.sources,
         served_by=part,
         status=status,
         verdict=served.verdict,

@@ -37,6 +37,7 @@ FORECASTS = Table(
         "target_start": "session of the fill",
         "target_end": "session at whose fill price the target ends",
         "champion": "gnn_weights version that was served",
+        "source": "whose bars the symbol's newest return is from",
         "served_by": "part of the weights that scored: `refit`, or the fold that had not seen the session",
         "status": "ok, stale, degraded or missing",
         "verdict": "verdict on the champion when it was published",

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gnn_assets.bars.returns import log_returns
-from gnn_assets.bars.revisions import latest
-from gnn_assets.bars.universe import within_membership
+from gnn_assets.bars.returns import returns_of
 from gnn_assets.core.config import Config
-from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.core.sessions import Exchanges
 from gnn_assets.forecasts.card import libraries, rows_hash
-from gnn_assets.forecasts.publish import Served, forecast_session
+from gnn_assets.forecasts.publish import Market, Served, forecast_session
 from gnn_assets.graphs.correlation import correlation_neighbours
 from gnn_assets.graphs.neighbours import graph_frame
-from gnn_assets.models.dataset import Dataset, build_dataset
+from gnn_assets.models.dataset import build_dataset
 from gnn_assets.store.panel import to_panel
 
 
@@ -46,9 +44,10 @@ def recompute(
     card: Mapping[str, Any],
     *,
     bars: pl.DataFrame,
+    actions: pl.DataFrame,
     universe: pl.DataFrame,
     served: Served,
-    calendar: SessionCalendar,
+    exchanges: Exchanges,
     config: Config,
 ) -> pl.DataFrame:
     """The session's forecasts again, from bars no later than the session.
@@ -56,30 +55,31 @@ def recompute(
     Args:
         card: the card of the forecasts.
         bars: MARKET_BARS rows of the version the card names; later rows and revisions are cut off here.
+        actions: CORPORATE_ACTIONS rows; later ones are cut off here.
         universe: UNIVERSE rows of the version the card names.
         served: the weights and predictions the card names.
-        calendar: the exchange's sessions.
+        exchanges: the exchanges' sessions.
         config: the configuration the card names.
 
     Returns:
         FORECASTS rows, ``card_id`` empty.
     """
     session = date.fromisoformat(card["session"])
-    data, fill_returns_TxN = market_at(
+    market = market_at(
         session,
         symbols=card["nodes"],
         known_at=datetime.fromisoformat(card["known_at"]),
         bars=bars,
+        actions=actions,
         universe=universe,
-        calendar=calendar,
+        exchanges=exchanges,
         config=config,
     )
     return forecast_session(
         session,
         served=served,
-        data=data,
-        fill_returns_TxN=fill_returns_TxN,
-        calendar=calendar,
+        market=market,
+        calendar=exchanges.primary,
         config=config,
         status=card["status"],
     ).rows
@@ -91,39 +91,48 @@ def market_at(
     symbols: Sequence[str],
     known_at: datetime,
     bars: pl.DataFrame,
+    actions: pl.DataFrame,
     universe: pl.DataFrame,
-    calendar: SessionCalendar,
+    exchanges: Exchanges,
     config: Config,
-) -> tuple[Dataset, np.ndarray]:
+) -> Market:
     """What a forecast of a session is made from, made from bars no later than the session.
 
     Args:
         session: the last session that counts, and the only one with a graph.
         symbols: nodes of the graph, in order.
         known_at: moment up to which revisions count.
-        bars: MARKET_BARS rows; later rows and revisions, and other sources, are cut off here.
+        bars: MARKET_BARS rows; later rows and revisions are cut off here.
+        actions: CORPORATE_ACTIONS rows; later ones are cut off here.
         universe: UNIVERSE rows.
-        calendar: the exchange's sessions.
+        exchanges: the exchanges' sessions.
         config: bars, execution, graphs and models are used.
 
     Returns:
-        Features, graph and labels; float64 (T, N) fill returns over the same axes.
+        Features, graph, labels, fill returns and sources.
 
     Known at: the session's close plus grace.
     """
-    known = bars.filter(pl.col("session") <= session, pl.col("source") == config.bars.source)
-    newest = latest(known, known_at=known_at)
-    every = log_returns(
-        newest,
+    calendar = exchanges.primary
+    returns = returns_of(
+        bars.filter(pl.col("session") <= session),
+        actions.filter(pl.col("session") <= session),
+        universe=universe,
+        exchanges=exchanges,
+        sources=config.bars.sources,
         sessions=calendar.between(config.bars.from_session, session),
-        symbols=sorted({*symbols, *newest["symbol"].unique()}),
+        symbols=sorted({*symbols, *universe["symbol"]}),
         fill=config.execution.fill,
+        rules=config.bars.rules,
+        known_at=known_at,
     )
-    returns = within_membership(every, universe)
     sessions = calendar.between(returns["session"].min(), session)  # ty: ignore[invalid-argument-type] - a Date column
     graphs = config.graphs
+    close_return_TxN, fill_return_TxN = (
+        to_panel(returns, name, sessions=sessions, symbols=symbols) for name in ("close_return", "fill_return")
+    )
     neighbours = correlation_neighbours(
-        to_panel(returns, "close_return", sessions=sessions, symbols=symbols),
+        close_return_TxN,
         window=graphs.window,
         k=graphs.k,
         min_abs_corr=graphs.min_abs_corr,
@@ -131,7 +140,8 @@ def market_at(
         sessions=np.array([len(sessions) - 1]),
     )
     data = build_dataset(
-        returns,
+        close_return_TxN,
+        fill_return_TxN,
         graph_frame(neighbours, sessions, symbols),
         sessions=sessions,
         symbols=symbols,
@@ -139,7 +149,16 @@ def market_at(
         execution=config.execution,
         k=graphs.k,
     )
-    return data, to_panel(returns, "fill_return", sessions=sessions, symbols=symbols)
+    return Market(data=data, fill_returns_TxN=fill_return_TxN, sources=sources_on(session, returns))
+
+
+def sources_on(session: date, returns: pl.DataFrame) -> dict[str, str]:
+    """Symbol → whose bars its return on a session is from.
+
+    Args:
+        returns: a frame of `RETURNS`.
+    """
+    return dict(returns.filter(pl.col("session") == session).select("symbol", "source").iter_rows())
 
 
 def compare(

@@ -11,7 +11,6 @@ from gnn_assets.core.config import ExecutionConfig, FeaturesConfig
 from gnn_assets.core.errors import DataError
 from gnn_assets.graphs.neighbours import graph_arrays
 from gnn_assets.models.features import feature_names, node_features, standardise
-from gnn_assets.store.panel import to_panel
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,8 @@ class Dataset:
 
 
 def build_dataset(
-    returns: pl.DataFrame,
+    close_return_TxN: np.ndarray,
+    fill_return_TxN: np.ndarray,
     graph: pl.DataFrame,
     *,
     sessions: Sequence[date],
@@ -88,7 +88,8 @@ def build_dataset(
     """Makes the arrays from the stored tables.
 
     Args:
-        returns: a frame of `RETURNS`; rows of other sessions or symbols are left out.
+        close_return_TxN: float64, log returns close to close over both axes; NaN where absent.
+        fill_return_TxN: float64, log returns fill to fill over both axes; NaN where absent.
         graph: a frame of `CORRELATION_GRAPHS`.
         sessions: the row axis, ascending, without holes.
         symbols: the node axis.
@@ -99,10 +100,7 @@ def build_dataset(
     Raises:
         DataError: if a return is infinite.
     """
-    panels = {
-        name: to_panel(returns, name, sessions=sessions, symbols=symbols) for name in ("close_return", "fill_return")
-    }
-    for name, panel_TxN in panels.items():
+    for name, panel_TxN in (("close_return", close_return_TxN), ("fill_return", fill_return_TxN)):
         if np.isinf(panel_TxN).any():
             row, column = np.argwhere(np.isinf(panel_TxN))[0]
             raise DataError.of(
@@ -111,7 +109,7 @@ def build_dataset(
                 was=f"an infinite one for {symbols[column]} on {sessions[row]}",
                 do="refuse the bar",
             )
-    features_TxNxF, mask_TxN = node_features(panels["close_return"], features)
+    features_TxNxF, mask_TxN = node_features(close_return_TxN, features)
     neighbours_TxNxK, corr_TxNxK = graph_arrays(graph, sessions=sessions, symbols=symbols, k=k)
     return Dataset(
         sessions=tuple(sessions),
@@ -119,7 +117,7 @@ def build_dataset(
         feature_names=feature_names(features),
         features_TxNxF=features_TxNxF,
         mask_TxN=mask_TxN,
-        labels_TxN=forward_sum(panels["fill_return"], lag=execution.fill_lag, horizon=execution.horizon),
+        labels_TxN=forward_sum(fill_return_TxN, lag=execution.fill_lag, horizon=execution.horizon),
         neighbours_TxNxK=neighbours_TxNxK,
         corr_TxNxK=corr_TxNxK,
     )

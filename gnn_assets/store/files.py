@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gnn_assets.core import settings
-from gnn_assets.core.errors import CorruptArtefact, DiskFull, LockTimeout, MissingArtefact
+from gnn_assets.core.errors import CorruptArtefact, DiskFull, LockTimeout, MissingArtefact, ReadOnly
 from gnn_assets.core.hashing import sha256_hex
 
 _TEMPORARY = ".tmp-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def failpoint(name: str) -> None:
@@ -30,24 +31,35 @@ def failpoint(name: str) -> None:
 
 
 @contextmanager
-def disk_full_named(folder: Path, *, need: int) -> Generator[None]:
-    """Turns "no space" and "over quota" into a sentence with both numbers.
+def refusal_named(folder: Path, *, need: int) -> Generator[None]:
+    """Turns a disk that takes no more, or takes nothing at all, into a sentence with the remedy.
 
     Args:
         folder: any path on the file system written to.
         need: bytes about to be written.
 
     Raises:
-        DiskFull: if the block meets either.
+        DiskFull: if the block meets "no space", "over quota" or "no room for another file".
+        ReadOnly: if it meets a disk or folder that this process may not write.
     """
     try:
         yield
     except OSError as error:
+        if error.errno in _REFUSED:
+            raise ReadOnly.of(
+                str(folder),
+                expected="a folder this process may write",
+                was=error.strerror,
+                do="mount it writable or give the user write permission, and run again, nothing was half-written",
+            ) from error
         if error.errno not in _FULL:
             raise
         there = next(path for path in (folder, *folder.parents) if path.exists())
         space = os.statvfs(there)
-        have = space.f_bavail * space.f_frsize
+        have = f"{space.f_bavail * space.f_frsize}"
+        # A file system without inodes of its own counts none at all.
+        if space.f_files and not space.f_favail:
+            have += " but no room for another file (0 inodes)"
         raise DiskFull(
             f"{folder}: disk full: need {need} bytes, have {have}; free some room and run again, "
             "nothing was half-written."
@@ -59,7 +71,7 @@ def ensure_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     ensure_folder(folder.parent)
-    with disk_full_named(folder.parent, need=0), suppress(FileExistsError):
+    with refusal_named(folder.parent, need=0), suppress(FileExistsError):
         folder.mkdir()
     sync_folder(folder.parent)
 
@@ -79,7 +91,7 @@ def staging(folder: Path) -> Generator[Path]:
     ensure_folder(folder)
     while True:
         temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        with disk_full_named(folder, need=0):
+        with refusal_named(folder, need=0):
             temporary.mkdir()
         with suppress(FileNotFoundError):
             claim = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
@@ -141,10 +153,10 @@ def write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
         contents: file name → bytes.
 
     Raises:
-        DiskFull: if there is no room; files already in place stay whole, temporaries are gone.
+        DiskFull, ReadOnly: if nothing more can be written; files already in place stay whole, temporaries are gone.
     """
     need = sum(len(data) for data in contents.values())
-    with staging(folder) as temporary, disk_full_named(folder, need=need):
+    with staging(folder) as temporary, refusal_named(folder, need=need):
         for name, data in contents.items():
             write_synced(temporary / name, data)
         for name in contents:
@@ -156,9 +168,28 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Writes or replaces one file: readers see the old bytes or the new, also after a crash.
 
     Raises:
-        DiskFull: if there is no room; the old file, if any, is untouched.
+        DiskFull, ReadOnly: if it cannot be written; the old file, if any, is untouched.
     """
     write_all(path.parent, {path.name: data})
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes a new folder of files: it appears with all of them or not at all, and is durable on return.
+
+    Args:
+        folder: must not exist; its parent is made if absent.
+        contents: file name → bytes.
+
+    Raises:
+        DiskFull, ReadOnly: if it cannot be written; nothing is left of it.
+    """
+    need = sum(len(data) for data in contents.values())
+    with staging(folder.parent) as temporary, refusal_named(folder, need=need):
+        for name, data in contents.items():
+            write_synced(temporary / name, data)
+        sync_folder(temporary)
+        temporary.replace(folder)
+        sync_folder(folder.parent)
 
 
 def read_verified(path: Path, sha256: str, *, quarantine: Path | None = None) -> bytes:
@@ -185,7 +216,7 @@ def read_verified(path: Path, sha256: str, *, quarantine: Path | None = None) ->
     if found == sha256:
         return data
     kept = quarantine or path.parent / "quarantine"
-    if _set_aside(path, kept, inode=inode):
+    if set_aside(path, kept, inode=inode):
         return read_verified(path, sha256, quarantine=quarantine)
     raise CorruptArtefact.of(
         str(path),
@@ -195,8 +226,17 @@ def read_verified(path: Path, sha256: str, *, quarantine: Path | None = None) ->
     )
 
 
-def _set_aside(path: Path, quarantine: Path, *, inode: int) -> bool:
-    """Moves a damaged file out of the way; True if somebody had put a new file in its place meanwhile."""
+def set_aside(path: Path, quarantine: Path, *, inode: int) -> bool:
+    """Moves a damaged file out of the way.
+
+    Args:
+        path: the file.
+        quarantine: folder it is moved to.
+        inode: of the file that was found damaged.
+
+    Returns:
+        True if somebody had put a new file in its place meanwhile: then that one stays.
+    """
     moved = quarantine / path.name
     # On a read-only disk the file stays where it is: the caller refuses it all the same.
     with suppress(OSError):
@@ -220,7 +260,7 @@ def locked(path: Path, *, timeout_seconds: float) -> Generator[None]:
         LockTimeout: if another holder kept it that long.
     """
     ensure_folder(path.parent)
-    with disk_full_named(path.parent, need=0):
+    with refusal_named(path.parent, need=0):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         _acquire(descriptor, path, timeout_seconds=timeout_seconds)

@@ -11,7 +11,7 @@ write of it keeps the first files. No write touches a file that a reader may hol
 a file that was lost or damaged by one that says the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from gnn_assets.core.clock import Clock
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, NewerSchema, SchemaMismatch
 from gnn_assets.core.hashing import content_hash
 from gnn_assets.store.files import failpoint, read_verified, sync_folder, write_all
-from gnn_assets.store.layout import by_month, checked, decoded, encoded
+from gnn_assets.store.layout import by_month, checked, decoded, encoded, may_hold, sorted_by_key
 from gnn_assets.store.manifests import (
     Manifest,
     StoredFile,
@@ -76,11 +76,11 @@ class Lake:
         Raises:
             SchemaMismatch: if the columns differ, NewerSchema if a newer release wrote the current version.
             DataError: if two rows have the same key or a key is null.
-            LockTimeout, DiskFull: the previous version stays current.
+            LockTimeout, DiskFull, ReadOnly: the previous version stays current.
         """
-        rows = checked(table, frame)
+        months = by_month(table, frame)
         with self.versions(table.name).writing() as writer:
-            return self._write(table, by_month(table, rows), writer, lineage=lineage, data_end=data_end, run_id=run_id)
+            return self._write(table, months, writer, lineage=lineage, data_end=data_end, run_id=run_id)
 
     def append(
         self, table: Table, rows: pl.DataFrame, *, lineage: Lineage | None, data_end: date | None, run_id: str = ""
@@ -92,7 +92,7 @@ class Lake:
             CorruptArtefact: if a stored file is damaged; `publish` with the whole content heals it.
             SchemaMismatch, LockTimeout, DiskFull: as for `publish`.
         """
-        added = by_month(table, checked(table, rows))
+        added = by_month(table, rows)
         with self.versions(table.name).writing() as writer:
             stored = self._described(table, writer.current) if writer.current else None
             if stored is not None and not added and stored.data_end == data_end:
@@ -102,6 +102,8 @@ class Lake:
             for month, new in added.items():
                 old = [self._frame(table, kept.pop(month))] if month in kept else []
                 touched[month] = checked(table, pl.concat([*old, new]))
+            # A version is never born damaged: what stays is read and hashed too. Measured at ten years of 3,000
+            # symbols that is 0.15 s of 0.25 s for one more session, so no weaker check by size and date is worth it.
             for file in kept.values():
                 self._bytes(table.name, file)
             return self._write(table, touched, writer, kept=kept, lineage=lineage, data_end=data_end, run_id=run_id)
@@ -119,8 +121,8 @@ class Lake:
         new = checked(table, rows)
         with self.versions(table.name).writing() as writer:
             old = self._newest_whole(table)
-            merged = checked(table, pl.concat([old.join(new, on=table.key, how="anti"), new]))
-            return self._write(table, by_month(table, merged), writer, lineage=None, data_end=None, run_id=run_id)
+            merged = by_month(table, pl.concat([old.join(new, on=table.key, how="anti"), new]))
+            return self._write(table, merged, writer, lineage=None, data_end=None, run_id=run_id)
 
     def reuse(self, table: Table, lineage: Lineage, *, run_id: str = "") -> Manifest | None:
         """The version made earlier from the same inputs, code and configuration, made current again.
@@ -130,6 +132,7 @@ class Lake:
 
         Raises:
             NewerSchema: if a newer release wrote the current version: it must not be overruled.
+            LockTimeout, DiskFull, ReadOnly: the previous version stays current.
         """
         versions = self.versions(table.name)
         try:
@@ -138,18 +141,34 @@ class Lake:
             current = None  # what is damaged overrules nothing; publishing again heals it
         if current is not None:
             refuse_newer(table, current)
-        remembered = versions.recall(lineage.key)
-        if remembered is None:
+        if not versions.memo_path(lineage.key).is_file():
             return None
-        version, note = remembered
-        manifest = self._read_manifest(table.name, version)
-        if column_differences(table, manifest):
-            return None
-        publication = versions.publish(version, lineage=lineage, run_id=run_id, note=note)
+        # With the lock held nobody cleans up between the look and the publication.
+        with versions.writing() as writer:
+            remembered = versions.recall(lineage.key)
+            if remembered is None:
+                return None
+            version, note = remembered
+            manifest = self._read_manifest(table.name, version)
+            if column_differences(table, manifest):
+                return None
+            publication = writer.publish(version, lineage=lineage, run_id=run_id, note=note)
         return as_published(manifest, publication)
 
-    def read(self, table: Table, *, version: str | None = None, as_of: datetime | None = None) -> pl.DataFrame:
+    def read(
+        self,
+        table: Table,
+        *,
+        version: str | None = None,
+        as_of: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        first: date | None = None,
+        last: date | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
         """The table's rows, sorted by key: current, of a version, or as they were at a moment.
+
+        Of a monthly table only the files that may hold wanted sessions are read; each of them is checked whole.
 
         Args:
             table: its contract.
@@ -177,8 +196,16 @@ class Lake:
             raise MissingArtefact.of(
                 f"table {table.name}", expected=f"a publication{which}", was="none", do="materialise it first"
             )
-        rows = self._load(table, self._described(table, publication))
-        return rows.filter(pl.col("known_at") <= pl.lit(as_of, dtype=MOMENT)) if dated else rows
+        conditions = [] if where is None else [where]
+        if dated:
+            conditions.append(pl.col("known_at") <= pl.lit(as_of, dtype=MOMENT))
+        if first is not None:
+            conditions.append(pl.col("session") >= first)
+        if last is not None:
+            conditions.append(pl.col("session") <= last)
+        manifest = self._described(table, publication)
+        files = [file for file in manifest.files if may_hold(file, first=first, last=last)]
+        return self._load(table, files, columns=columns, where=conditions)
 
     def last_good(self, table: Table) -> tuple[Manifest, pl.DataFrame]:
         """The newest publication that is whole, with its rows: what may be served while a damaged one is repaired.
@@ -194,7 +221,7 @@ class Lake:
                 continue
             try:
                 manifest = self._described(table, publication)
-                return manifest, self._load(table, manifest)
+                return manifest, self._load(table, manifest.files)
             except (CorruptArtefact, MissingArtefact) as error:
                 damaged[publication.version] = error
         raise (CorruptArtefact if damaged else MissingArtefact).of(
@@ -227,7 +254,7 @@ class Lake:
         damaged = False
         for publication in self.versions(table.name).good():
             try:
-                return self._load(table, self._described(table, publication))
+                return self._load(table, self._described(table, publication).files)
             except (CorruptArtefact, MissingArtefact):
                 damaged = True
             except SchemaMismatch as error:
@@ -329,6 +356,22 @@ class Lake:
     def _frame(self, table: Table, file: StoredFile) -> pl.DataFrame:
         return decoded(table, file, self._bytes(table.name, file))
 
-    def _load(self, table: Table, manifest: Manifest) -> pl.DataFrame:
-        frames = [self._frame(table, file) for file in manifest.files]
-        return pl.concat([table.empty(), *frames], rechunk=True).sort(table.key)
+    def _load(
+        self,
+        table: Table,
+        files: Sequence[StoredFile],
+        *,
+        columns: Sequence[str] | None = None,
+        where: Sequence[pl.Expr] = (),
+    ) -> pl.DataFrame:
+        wanted = list(table.columns) if columns is None else list(columns)
+        # What rows are chosen and ordered by is read as well, and left out again.
+        asked = [name for condition in where for name in condition.meta.root_names()]
+        needed = list(dict.fromkeys([*wanted, *table.key, *asked]))
+        strangers = [name for name in needed if name not in table.columns]
+        if strangers:
+            raise ValueError(f"read: expected columns of {table.name}, was {', '.join(strangers)}.")
+        if not files:
+            return table.empty().select(wanted)
+        frames = (decoded(table, file, self._bytes(table.name, file), columns=needed, where=where) for file in files)
+        return sorted_by_key(table, frames).select(wanted)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from gnn_assets.core.clock import Clock
 from gnn_assets.core.errors import CorruptArtefact, StoreError
 from gnn_assets.core.hashing import canonical_json, json_hash
-from gnn_assets.store.files import disk_full_named, failpoint, locked, sync_folder
+from gnn_assets.store.files import failpoint, locked, refusal_named, sync_folder
 
 Kind = Literal["trials", "events", "decisions"]
 _OWN = ("id", "recorded_at")
@@ -55,7 +55,7 @@ class Ledger:
             )
         path = self._path(kind)
         with locked(self.folder / f".{kind}.lock", timeout_seconds=self._lock_timeout_seconds):
-            with disk_full_named(self.folder, need=0):
+            with refusal_named(self.folder, need=0):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 size, last = _end(path)
@@ -136,7 +136,7 @@ def _write_at(descriptor: int, size: int, line: bytes, *, path: Path) -> None:
     """Appends behind the whole lines; without room the file keeps them and nothing else."""
     os.ftruncate(descriptor, size)
     try:
-        with disk_full_named(path, need=len(line)):
+        with refusal_named(path, need=len(line)):
             rest, offset = line, size
             while rest:
                 written = os.pwrite(descriptor, rest, offset)

@@ -116,7 +116,19 @@ class Versions:
         Raises:
             CorruptArtefact: if one of them is damaged.
         """
-        return tuple(reversed(list(self._newest_first())))
+        return tuple(reversed(list(self.newest_first())))
+
+    def newest_first(self) -> Iterator[Publication]:
+        """Every publication, newest first, each read when it is asked for.
+
+        Raises:
+            CorruptArtefact: if one of them is damaged, as soon as it is met.
+        """
+        current = self.current()
+        if current is not None:
+            yield current
+            for sequence in range(current.sequence - 1, 0, -1):
+                yield self._record(sequence)
 
     def as_of(self, moment: datetime) -> Publication | None:
         """The newest publication made at or before `moment`; None if there was none yet.
@@ -124,7 +136,7 @@ class Versions:
         Raises:
             CorruptArtefact: if a publication that might be the one is damaged.
         """
-        return next((made for made in self._newest_first() if made.published_at <= moment), None)
+        return next((made for made in self.newest_first() if made.published_at <= moment), None)
 
     def good(self) -> Iterator[Publication]:
         """Every undamaged publication, newest first: what to fall back on when the current one is damaged."""
@@ -161,11 +173,20 @@ class Versions:
             expected: version that must be current now, None for "nothing yet"; left out, anything may be.
 
         Raises:
+            MissingArtefact: if what the version stands for is not whole.
             PointerConflict: if another version than the expected one is current.
             LockTimeout: if another writer holds the artefact too long.
             DiskFull: if there is no room; the pointer has not moved.
         """
         with self.writing() as writer:
+            # Only here, with the lock held, is nobody cleaning up.
+            if not self._complete(version):
+                raise MissingArtefact.of(
+                    f"{self.folder}, version {version}",
+                    expected="all of it, stored and whole",
+                    was="damaged, or cleaned up",
+                    do="make it again",
+                )
             return writer.publish(version, lineage=lineage, run_id=run_id, note=note, expected=expected)
 
     @contextmanager
@@ -215,13 +236,6 @@ class Versions:
             pin = read_sealed(path)
             pinned[pin["version"]] = pinned.get(pin["version"], frozenset()) | {pin["by"]}
         return pinned
-
-    def _newest_first(self) -> Iterator[Publication]:
-        current = self.current()
-        if current is not None:
-            yield current
-            for sequence in range(current.sequence - 1, 0, -1):
-                yield self._record(sequence)
 
     def _record_path(self, sequence: int) -> Path:
         return self.folder / "publications" / f"{sequence:06d}.json"

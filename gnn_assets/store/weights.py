@@ -21,9 +21,9 @@ from gnn_assets.core.clock import Clock
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, StoreError, WeightsMismatch
 from gnn_assets.core.hashing import json_hash, sha256_hex
 from gnn_assets.store.files import (
-    disk_full_named,
     failpoint,
     read_verified,
+    refusal_named,
     staging,
     sync_folder,
     write_atomic,
@@ -164,7 +164,7 @@ class WeightsStore:
             sync_folder(folder.parent)
             return
         need = sum(len(data) for data in contents.values())
-        with staging(folder.parent) as temporary, disk_full_named(folder, need=need):
+        with staging(folder.parent) as temporary, refusal_named(folder, need=need):
             for name, data in contents.items():
                 write_synced(temporary / name, data)
                 failpoint("weights:part-written")

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from gnn_assets.bars.fetched import VALUES
-from gnn_assets.bars.revisions import latest, row_hashes
+from gnn_assets.bars.revisions import chosen, latest, new_revisions, row_hashes
 from gnn_assets.bars.schema import MARKET_BARS
 from gnn_assets.core.errors import DataError
 from gnn_assets.store.panel import to_panel
-from gnn_assets_tests.bars.market import LATER, bars, calendar, record, sessions, stored_bars
+from gnn_assets_tests.bars.market import LATER, bars, calendar, exchanges, judged, record, sessions, stored_bars
 
 DAYS = sessions(4)
 CLOSES = {"A": [10.0, 11.0, 12.0, 13.0], "B": [1.0, 2.0, 3.0, 4.0]}
@@ -85,19 +85,106 @@ def test_a_change_of_basis_or_a_value_that_disappears_is_a_revision():
     assert record(stored, bars({"A": [10.0]})).height == 1
 
 
-def test_sources_keep_separate_histories_and_are_not_read_together():
+def test_sources_keep_separate_histories():
     stored = stored_bars({"A": [10.0]})
     other = record(stored, bars({"A": [10.0]}), source="other")
     assert other["rev"].to_list() == [0]
-    with pytest.raises(DataError, match="expected one source, was other, sample"):
-        latest(pl.concat([stored, other]))
+    both = latest(pl.concat([stored, other]))
+    assert both.select("symbol", "session", "source").rows() == [("A", DAYS[0], "other"), ("A", DAYS[0], "sample")]
+
+
+def test_levels_are_shown_from_the_first_source_that_has_the_bar():
+    first = stored_bars({"A": [10.0, None], "B": [5.0, 6.0]}).filter(pl.col("close").is_not_null())
+    second = record(first, bars({"A": [70.0, 71.0], "C": [8.0, 9.0]}), source="other")
+    third = record(first, bars({"A": [99.0, 99.0], "D": [1.0, 1.0]}), source="unasked")
+    every = latest(pl.concat([first, second, third]))
+    shown = {(row["symbol"], row["session"]): row["close"] for row in chosen(every, ("sample", "other")).to_dicts()}
+    assert shown == {
+        ("A", DAYS[0]): 10.0,
+        ("A", DAYS[1]): 71.0,
+        ("B", DAYS[0]): 5.0,
+        ("B", DAYS[1]): 6.0,
+        ("C", DAYS[0]): 8.0,
+        ("C", DAYS[1]): 9.0,
+    }
+    turned = chosen(every, ("other", "sample"))
+    assert turned.filter(pl.col("symbol") == "A")["close"].to_list() == [70.0, 71.0]
+    assert turned.columns == every.columns
+
+
+def test_each_row_carries_the_moment_and_the_hash_of_its_own_answer():
+    early, late = LATER, LATER + timedelta(hours=1)
+    rows = pl.concat(
+        [
+            judged(bars({"A": [1.0, 2.0]}), at=early, payload_hash="one"),
+            judged(bars({"B": [1.0, 2.0]}), at=late, payload_hash="two"),
+        ]
+    )
+    facts = {"source": "sample", "basis": "split_div", "exchanges": exchanges(), "exchange_of": {}, "run_id": "r"}
+    stored = new_revisions(MARKET_BARS.empty(), rows, **facts)
+    assert stored.select("symbol", "fetched_at", "payload_hash").unique().sort("symbol").rows() == [
+        ("A", early, "one"),
+        ("B", late, "two"),
+    ]
+    changed = rows.with_columns(
+        row_hash=pl.lit(1, dtype=pl.UInt64), fetched_at=pl.col("fetched_at") + timedelta(days=1)
+    )
+    again = new_revisions(stored, changed, **facts)
+    assert again["known_at"].to_list() == [early + timedelta(days=1)] * 2 + [late + timedelta(days=1)] * 2
+
+
+def test_what_is_compared_is_what_the_vendor_told_not_what_the_rules_left_of_it():
+    told = judged(bars({"A": [10.0]}, open=0.0)).with_columns(
+        open=pl.lit(None, dtype=pl.Float64), flags=pl.lit("open_zero")
+    )
+    facts = {"source": "sample", "basis": "split_div", "exchanges": exchanges(), "exchange_of": {}, "run_id": "r"}
+    stored = new_revisions(MARKET_BARS.empty(), told, **facts)
+    assert stored.select("open", "flags").rows() == [(None, "open_zero")]
+    assert new_revisions(stored, told, **facts).is_empty()
+    # The same bar with another open that no rule minds: the vendor changed its mind.
+    assert new_revisions(stored, judged(bars({"A": [10.0]}, open=9.0)), **facts)["rev"].to_list() == [1]
+
+
+def test_a_bar_is_known_and_finished_by_the_hours_of_its_own_exchange():
+    day = DAYS[2]
+    rows = bars({"L": [1.0], "N": [1.0], "T": [1.0]}, dates=[day])
+    venues = {"L": "XLON", "N": "XNYS", "T": "XTKS"}
+    for symbol, code in venues.items():
+        moment = calendar(code).available_at(day)
+        own = rows.filter(pl.col("symbol") == symbol)
+        early = record(MARKET_BARS.empty(), own, at=moment - timedelta(microseconds=1), exchange_of=venues)
+        assert early.is_empty()
+        assert record(MARKET_BARS.empty(), own, at=moment, exchange_of=venues)["known_at"].to_list() == [moment]
+    at_london_close = record(MARKET_BARS.empty(), rows, at=calendar("XLON").available_at(day), exchange_of=venues)
+    assert at_london_close["symbol"].to_list() == ["L", "T"]
+
+
+def test_a_holiday_of_its_own_exchange_is_refused_though_others_trade():
+    holiday = datetime(2022, 1, 17, tzinfo=UTC).date()  # New York is closed, London is not
+    rows = bars({"A": [1.0]}, dates=[holiday])
+    assert record(MARKET_BARS.empty(), rows, exchange_of={"A": "XLON"}).height == 1
+    with pytest.raises(DataError, match="was 2022-01-17 for A"):
+        record(MARKET_BARS.empty(), rows, exchange_of={"A": "XNYS"})
+
+
+stamps = st.datetimes(datetime(2021, 12, 20), datetime(2022, 2, 20), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@settings(deadline=None, max_examples=60)
+@given(stamps, st.sampled_from(["XNYS", "XLON", "XTKS"]))
+def test_at_no_moment_is_a_bar_stored_before_it_was_known(moment, code):
+    """Whatever the hour, the season or the holiday: an answer for every session of the quarter, in the future too."""
+    days = [day for day in calendar(code).sessions if day.year == 2022 and day.month < 4]
+    rows = record(MARKET_BARS.empty(), bars({"A": [1.0] * len(days)}, dates=days), at=moment, exchange_of={"A": code})
+    assert (rows["known_at"] <= rows["fetched_at"]).all()
+    assert rows["session"].to_list() == [day for day in days if calendar(code).available_at(day) <= moment]
 
 
 @pytest.mark.parametrize(
     ("fetched", "fault"),
     [
         (pl.concat([bars({"A": [1.0]}), bars({"A": [2.0]})]), "several for A on 2022-01-03"),
-        (bars({"A": [1.0]}, dates=[datetime(2022, 1, 1, tzinfo=UTC).date()]), "was 2022-01-01"),
+        (bars({"A": [1.0]}, dates=[datetime(2022, 1, 1, tzinfo=UTC).date()]), "was 2022-01-01 for A"),
     ],
 )
 def test_bars_that_skipped_quarantine_are_refused(fetched, fault):

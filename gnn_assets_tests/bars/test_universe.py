@@ -1,3 +1,4 @@
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -7,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.bars.schema import UNIVERSE
-from gnn_assets.bars.universe import _SYMBOL, read_universe, symbols_of
-from gnn_assets.core.errors import UniverseError
+from gnn_assets.bars.universe import check_symbol, read_universe, symbols_of, within_membership
+from gnn_assets.core.errors import BadSymbol, UniverseError
 
 GOOD: dict[str, Any] = {
     "survivor_only": False,
     "from_session": "2020-01-02",
+    "exchange": "XNYS",
     "symbols": [{"symbol": symbol, "tier": "core", "sector": "Energy"} for symbol in ("XOM", "CVX", "RRC")],
 }
 
@@ -63,6 +65,69 @@ def test_a_symbol_may_leave_and_come_back(read):
     assert symbols_of(universe, "core") == ("CVX", "XOM")
 
 
+def test_a_symbol_takes_the_files_exchange_unless_it_names_its_own(read):
+    universe = read(changed(1, exchange="XLON"))
+    assert dict(universe.select("symbol", "exchange").iter_rows()) == {"CVX": "XLON", "RRC": "XNYS", "XOM": "XNYS"}
+
+
+def test_every_exchange_must_be_configured(read, tmp_path):
+    (tmp_path / "london.yaml").write_text(yaml.safe_dump(changed(1, exchange="XLON")), encoding="utf-8")
+    assert read_universe(str(tmp_path / "london.yaml"), exchanges=("XNYS", "XLON")).height == 3
+    with pytest.raises(
+        UniverseError,
+        match=r"exchange of CVX: expected one of XNYS, XTKS, was XLON; correct it, or add it to calendar\.others\.$",
+    ):
+        read_universe(str(tmp_path / "london.yaml"), exchanges=("XNYS", "XTKS"))
+
+
+def test_a_symbol_trades_on_one_exchange_in_all_its_memberships(read):
+    members = [
+        {"symbol": "XOM", "tier": "core", "sector": "Energy", "to_session": "2020-06-30"},
+        {"symbol": "XOM", "tier": "core", "sector": "Energy", "from_session": "2021-01-04", "exchange": "XLON"},
+        {"symbol": "CVX", "tier": "core", "sector": "Energy"},
+    ]
+    with pytest.raises(
+        UniverseError, match="exchange of XOM: expected the same in all its memberships, was XLON and XN"
+    ):
+        read({**GOOD, "symbols": members})
+
+
+def test_priority_is_the_place_in_the_file(read):
+    assert dict(read(GOOD).select("symbol", "priority").iter_rows()) == {"XOM": 0, "CVX": 1, "RRC": 2}
+
+
+def test_a_membership_without_a_date_counts_as_chosen_with_hindsight_unless_the_file_says_otherwise(read):
+    dated = changed(1, from_session="2021-01-04")
+    silent = {name: value for name, value in dated.items() if name != "survivor_only"}
+
+    def badge(content):
+        return dict(read(content).select("symbol", "survivor_only").iter_rows())
+
+    assert badge(silent) == {"XOM": True, "CVX": False, "RRC": True}
+    assert badge({**dated, "survivor_only": False}) == {"XOM": False, "CVX": False, "RRC": False}
+    assert badge({**dated, "survivor_only": True}) == {"XOM": True, "CVX": True, "RRC": True}
+
+
+def test_rows_outside_a_membership_are_left_out_both_ends_belonging_to_it(read):
+    universe = read(changed(0, from_session="2020-01-03", to_session="2020-01-07"))
+    days = pl.date_range(date(2020, 1, 2), date(2020, 1, 8), eager=True).alias("session")
+    kept = within_membership(days.to_frame().with_columns(symbol=pl.lit("XOM")), universe)["session"].to_list()
+    assert kept == [date(2020, 1, day) for day in (3, 4, 5, 6, 7)]
+
+
+@pytest.mark.parametrize("ticker", ["ON", "NO", "TRUE", "Y", "123"])
+def test_a_ticker_that_yaml_reads_as_something_else_is_read_in_quotes_and_never_taken_for_another(read, ticker):
+    lines = "from_session: 2020-01-02\nexchange: XNYS\nsymbols:\n  - {symbol: AAPL, tier: core, sector: S}\n"
+    quoted = read(f'{lines}  - {{symbol: "{ticker}", tier: core, sector: S}}\n')
+    assert ticker in quoted["symbol"]
+    bare = f"{lines}  - {{symbol: {ticker}, tier: core, sector: S}}\n"
+    if ticker == "Y":  # a boolean in YAML 1.1 but a word to this reader
+        assert "Y" in read(bare)["symbol"]
+        return
+    with pytest.raises(UniverseError, match="put it in quotes"):
+        read(bare)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -84,9 +149,15 @@ def test_a_symbol_may_leave_and_come_back(read):
         ({**GOOD, "zzz": 1}, "zzz: no such field (value 1); remove it"),
         ({**GOOD, "from_session": "soon"}, "from_session: should be a valid date"),
         ({**GOOD, "symbols": "XOM"}, "symbols: should be a valid"),
-        ({"symbols": GOOD["symbols"]}, "survivor_only: is missing; add it (1 more faults)."),
-        ("[1, 2]", "expected a mapping with survivor_only, from_session and symbols, was list"),
-        ("", "expected a mapping with survivor_only, from_session and symbols, was NoneType"),
+        ({"symbols": GOOD["symbols"]}, "from_session: is missing; add it."),
+        (
+            {**GOOD, "exchange": "nyse"},
+            "exchange: String should match pattern '^[A-Z0-9]{4}$', was 'nyse'; correct it.",
+        ),
+        (changed(0, exchange="XNY"), "symbols.0.exchange: String should match pattern '^[A-Z0-9]{4}$', was 'XNY'"),
+        ({**GOOD, "exchange": None}, "exchange of CVX: is missing; add exchange, such as XNYS, to the file"),
+        ("[1, 2]", "expected a mapping with exchange, from_session and symbols, was list"),
+        ("", "expected a mapping with exchange, from_session and symbols, was NoneType"),
         ("symbols: [a", "cannot be read as YAML"),
         ("symbols: !!python/object/apply:os.system ['true']", "cannot be read as YAML"),
     ],
@@ -113,7 +184,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 @pytest.mark.parametrize("symbol", ["AAPL", "BRK-B", "BRK.B", "^GSPC", "M&M.NS", "005930.KS", "A", "RDS-A.L"])
 def test_real_tickers_are_allowed(symbol):
-    assert _SYMBOL.fullmatch(symbol)
+    check_symbol(symbol)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +195,20 @@ def test_real_tickers_are_allowed(symbol):
     ],
 )  # fmt: skip
 def test_anything_that_could_be_a_path_a_query_or_a_trick_is_refused(symbol):
-    assert not _SYMBOL.fullmatch(symbol)
+    with pytest.raises(
+        BadSymbol, match=r"symbol: expected a ticker such as AAPL, .*, was .*; correct it in the uni"
+    ) as refused:
+        check_symbol(symbol)
+    assert "\n" not in str(refused.value)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=30))
 def test_whatever_is_allowed_is_short_and_made_of_safe_characters(text):
-    if _SYMBOL.fullmatch(text):
-        assert len(text) <= 25
-        assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789^&.-")
-        assert ".." not in text
+    try:
+        check_symbol(text)
+    except BadSymbol:
+        return
+    assert len(text) <= 25
+    assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789^&.-")
+    assert ".." not in text

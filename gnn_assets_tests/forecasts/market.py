@@ -16,7 +16,9 @@ from gnn_assets.core.config import build_config
 from gnn_assets.core.hashing import canonical_json
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.forecasts.card import make_card
+from gnn_assets.forecasts.publish import Market as KnownMarket
 from gnn_assets.forecasts.publish import Served, SessionForecasts, forecast_session
+from gnn_assets.forecasts.verify import sources_on
 from gnn_assets.graphs.correlation import correlation_neighbours
 from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.models.candidate import predict_sessions
@@ -60,13 +62,19 @@ class Market:
     data: Dataset
     served: Served
 
-    def forecast(self, session: date, *, status: str = "ok") -> SessionForecasts:
+    def known(self, session: date) -> KnownMarket:
         axes = {"sessions": self.data.sessions, "symbols": self.data.symbols}
+        return KnownMarket(
+            data=self.data,
+            fill_returns_TxN=to_panel(self.returns, "fill_return", **axes),
+            sources=sources_on(session, self.returns),
+        )
+
+    def forecast(self, session: date, *, status: str = "ok") -> SessionForecasts:
         return forecast_session(
             session,
             served=self.served,
-            data=self.data,
-            fill_returns_TxN=to_panel(self.returns, "fill_return", **axes),
+            market=self.known(session),
             calendar=calendar(),
             config=CONFIG,
             status=status,
@@ -123,6 +131,8 @@ def market() -> Market:
                 "tier": "core",
                 "sector": "Energy",
                 "survivor_only": False,
+                "exchange": "XNYS",
+                "priority": range(len(SYMBOLS)),
             },
             schema=dict(UNIVERSE.columns),
         )
@@ -138,7 +148,7 @@ def market() -> Market:
         min_overlap=graphs.min_overlap,
     )
     data = build_dataset(
-        returns,
+        *(to_panel(returns, name, sessions=axis, symbols=SYMBOLS) for name in ("close_return", "fill_return")),
         graph_frame(neighbours, axis, SYMBOLS),
         sessions=axis,
         symbols=SYMBOLS,

@@ -123,8 +123,7 @@ def test_nothing_after_the_session_is_read():
     again = forecast_session(
         session,
         served=replace(served, predictions=served.predictions.with_columns(later)),
-        data=blind,
-        fill_returns_TxN=garbage,
+        market=publish.Market(data=blind, fill_returns_TxN=garbage, sources=market().known(session).sources),
         calendar=calendar(),
         config=CONFIG,
         status="ok",

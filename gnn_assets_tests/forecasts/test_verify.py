@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gnn_assets.bars.schema import UNIVERSE
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, UNIVERSE
 from gnn_assets.forecasts.card import libraries
 from gnn_assets.forecasts.verify import compare, recompute
 from gnn_assets.models.zoo import reversal
-from gnn_assets_tests.forecasts.market import CONFIG, NOW, SYMBOLS, calendar, fetched, market, recorded
+from gnn_assets_tests.forecasts.market import CONFIG, EXCHANGES, NOW, SYMBOLS, fetched, market, recorded
 
 SESSION = market().data.sessions[-10]
 LATER = NOW + timedelta(days=1)
@@ -30,8 +30,14 @@ def _a_model_that_listens_to_its_neighbours(monkeypatch):
 
 
 def again(card, **changes):
-    given = {"bars": market().bars, "universe": market().universe, "served": market().served}
-    return recompute(card, calendar=calendar(), config=CONFIG, **{**given, **changes})
+    given = {
+        "bars": market().bars,
+        "actions": CORPORATE_ACTIONS.empty(),
+        "universe": market().universe,
+        "served": market().served,
+        "config": CONFIG,
+    }
+    return recompute(card, exchanges=EXCHANGES, **{**given, **changes})
 
 
 def verdict_on(card, rows, *, published=None, code_version="code", threads=2):
@@ -86,14 +92,7 @@ def test_bars_of_another_source_do_not_matter(card):
 def test_another_graph_is_another_forecast(card):
     made = again(card)
     lone = CONFIG.model_copy(update={"graphs": CONFIG.graphs.model_copy(update={"k": 1})})
-    other = recompute(
-        card,
-        bars=market().bars,
-        universe=market().universe,
-        served=market().served,
-        calendar=calendar(),
-        config=lone,
-    )
+    other = again(card, config=lone)
     assert not other["score"].equals(made["score"])
 
 

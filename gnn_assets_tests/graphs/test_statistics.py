@@ -64,6 +64,7 @@ def test_the_data_end_is_the_last_session_with_a_return_of_a_node_never_a_later_
                 "symbol": ["A", "other", "A"],
                 "close_return": [0.1, 0.1, None],
                 "fill_return": [0.1, 0.1, 0.1],
+                "source": "sample",
             }
         )
     )

@@ -32,7 +32,8 @@ def small_data(*, seed: int = 1, n_sessions: int = 165, config: Config = CONFIG,
         market.returns_TxN[40:43, 2] = np.nan
         market.returns_TxN[-25, 4] = np.nan
     return build_dataset(
-        market.returns_frame(),
+        market.returns_TxN,
+        market.returns_TxN,
         market.graph_frame(config.graphs),
         sessions=market.sessions,
         symbols=market.symbols,

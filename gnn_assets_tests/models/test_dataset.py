@@ -7,17 +7,19 @@ from hypothesis import strategies as st
 from gnn_assets.core.config import build_config
 from gnn_assets.core.errors import DataError
 from gnn_assets.models.dataset import build_dataset, forward_sum
+from gnn_assets.store.panel import to_panel
 from gnn_assets_tests.lookahead import assert_no_lookahead
 from gnn_assets_tests.models.synthetic import CONFIG, PURGE, SMALL, small_data
 from gnn_assets_tests.simulation import lead_lag_market
 
 
 def _build(returns, graph, market, config=CONFIG):
+    axes = {"sessions": market.sessions, "symbols": market.symbols}
     return build_dataset(
-        returns,
+        to_panel(returns, "close_return", **axes),
+        to_panel(returns, "fill_return", **axes),
         graph,
-        sessions=market.sessions,
-        symbols=market.symbols,
+        **axes,
         features=config.models.features,
         execution=config.execution,
         k=config.graphs.k,

@@ -34,7 +34,8 @@ def test_neighbours_that_lead_are_found_through_the_graph_and_only_through_it():
     models = CONFIG.models
     purge = CONFIG.execution.purge
     data = build_dataset(
-        market.returns_frame(),
+        market.returns_TxN,
+        market.returns_TxN,
         market.graph_frame(CONFIG.graphs),
         sessions=market.sessions,
         symbols=market.symbols,

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from gnn_assets.core import settings
-from gnn_assets.core.errors import CorruptArtefact, DiskFull, LockTimeout, MissingArtefact, NewerSchema
+from gnn_assets.core.errors import CorruptArtefact, DiskFull, LockTimeout, MissingArtefact, NewerSchema, ReadOnly
 from gnn_assets.core.hashing import canonical_json, json_hash, sha256_hex
 from gnn_assets.store import files
 from gnn_assets.store.files import (
-    disk_full_named,
     ensure_folder,
     failpoint,
     locked,
     read_verified,
+    refusal_named,
     staging,
     sweep_temporaries,
     write_all,
@@ -68,14 +68,34 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
 def test_no_space_is_one_sentence_with_both_numbers(tmp_path, code):
     with (
         pytest.raises(DiskFull, match=r"disk full: need 12345 bytes, have \d+; free some room"),
-        disk_full_named(tmp_path / "not" / "there" / "yet", need=12345),
+        refusal_named(tmp_path / "not" / "there" / "yet", need=12345),
     ):
         raise OSError(code, "no room")
 
 
+def test_no_inode_left_is_said_so(tmp_path, monkeypatch):
+    real = os.statvfs(tmp_path)
+    none = os.statvfs_result((*real[:5], 100, 0, 0, *real[8:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: none)
+    with (
+        pytest.raises(DiskFull, match=r"have \d+ but no room for another file \(0 inodes\); free some room"),
+        refusal_named(tmp_path, need=1),
+    ):
+        raise OSError(errno.ENOSPC, "no room")
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_must_not_be_written_is_named(tmp_path, code):
+    with (
+        pytest.raises(ReadOnly, match=f"{tmp_path}: expected a folder this process may write, was not yours; mount it"),
+        refusal_named(tmp_path, need=1),
+    ):
+        raise OSError(code, "not yours")
+
+
 def test_other_failures_of_the_disk_keep_their_own_name(tmp_path):
-    with pytest.raises(PermissionError), disk_full_named(tmp_path, need=1):
-        raise PermissionError(errno.EACCES, "not yours")
+    with pytest.raises(OSError, match="broken"), refusal_named(tmp_path, need=1):
+        raise OSError(errno.EIO, "broken")
 
 
 def test_a_folder_and_its_parents_are_made_once(tmp_path):

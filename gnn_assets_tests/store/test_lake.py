@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.core.clock import ReplayClock
-from gnn_assets.core.errors import DataError, MissingArtefact, NewerSchema, SchemaMismatch
+from gnn_assets.core.errors import CorruptArtefact, DataError, MissingArtefact, NewerSchema, SchemaMismatch
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.store.lake import Lake
+from gnn_assets.store.layout import checked
 from gnn_assets.store.schema import MOMENT as MOMENT_TYPE
 from gnn_assets.store.schema import Table
 from gnn_assets.store.sealed import FORMAT, read_sealed, seal
@@ -334,3 +335,127 @@ def test_columns_in_another_order_are_refused(tmp_path):
     turned = Table("levels", dict(reversed([*LEVELS.columns.items()])), LEVELS.key)
     with pytest.raises(SchemaMismatch, match="the declared ones in another order"):
         lake.read(turned)
+
+
+_BY_SYMBOL = Table(
+    name="revised",
+    columns={
+        "symbol": pl.String,
+        "session": pl.Date,
+        "rev": pl.Int32,
+        "close": pl.Float64,
+        "known_at": MOMENT_TYPE,
+    },
+    key=("symbol", "session", "rev"),
+    monthly=True,
+)
+_KEYS = [("symbol", "session", "rev"), ("session", "symbol", "rev"), ("rev", "symbol", "session"), ("close",)]
+_ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["AAA", "BB", "C", "C-D"]),
+        st.integers(0, 130),
+        st.integers(0, 2),
+        st.integers(1, 10),
+    ),
+    max_size=60,
+    unique_by=lambda row: row[:3],
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    rows=_ROWS,
+    layout=st.tuples(st.sampled_from(_KEYS), st.booleans()),
+    columns=st.none() | st.lists(st.sampled_from([*_BY_SYMBOL.columns]), min_size=1, unique=True),
+    limits=st.tuples(
+        st.none() | st.integers(-10, 140),
+        st.none() | st.integers(-10, 140),
+        st.none() | st.integers(0, 12),
+        st.none() | st.sampled_from(["AAA", "C", "Z"]),
+    ),
+)
+def test_a_part_of_a_table_is_that_part_of_the_whole(tmp_path_factory, rows, layout, columns, limits):
+    """Whatever columns, sessions, moment and condition: what is read equals the whole, filtered and cut afterwards."""
+    (key, monthly), (*span, known, symbol) = layout, limits
+    if key == ("close",):
+        rows = [(name, day, rev, number) for number, (name, day, rev, _) in enumerate(rows)]
+    start = date(2019, 12, 20)
+    frame = pl.DataFrame(
+        [
+            (name, start + timedelta(day), rev, float(close), datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=close))
+            for name, day, rev, close in rows
+        ],
+        schema=dict(_BY_SYMBOL.columns),
+        orient="row",
+    )
+    table = Table("revised", _BY_SYMBOL.columns, key, monthly=monthly)
+    lake = lake_at(tmp_path_factory.mktemp("lake"))
+    lake.publish(table, frame, lineage=None, data_end=None)
+    first, last = (None if day is None else start + timedelta(day) for day in span)
+    as_of = None if known is None else datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=known)
+
+    found = lake.read(
+        table,
+        as_of=as_of,
+        columns=columns,
+        first=first,
+        last=last,
+        where=None if symbol is None else pl.col("symbol") == symbol,
+    )
+
+    expected = frame.sort(key)
+    if as_of is not None:
+        expected = expected.filter(pl.col("known_at") <= as_of)
+    if symbol is not None:
+        expected = expected.filter(pl.col("symbol") == symbol)
+    expected = expected.filter(
+        pl.col("session").is_between(first or date(1900, 1, 1), last or date(2100, 1, 1))
+    ).select(columns or [*_BY_SYMBOL.columns])
+    assert found.equals(expected)
+    assert found.schema == expected.schema
+
+
+def test_only_the_months_that_are_wanted_are_read(tmp_path):
+    lake = lake_at(tmp_path)
+    manifest = _publish(lake, prices_until(100))
+    assert [file.month for file in manifest.files] == ["2020-01", "2020-02", "2020-03", "2020-04"]
+    for file in (manifest.files[0], manifest.files[3]):
+        (tmp_path / "lake" / "prices" / "files" / file.name).write_bytes(b"damaged")
+
+    found = lake.read(PRICES, first=date(2020, 2, 1), last=date(2020, 3, 31))
+
+    assert found.equals(prices_until(100).filter(pl.col("session").is_between(date(2020, 2, 1), date(2020, 3, 31))))
+    for day in (date(2020, 1, 31), date(2020, 4, 1)):
+        with pytest.raises(CorruptArtefact, match=f"{day:%Y-%m}-"):
+            lake.read(PRICES, columns=["value"], first=day, last=day)
+
+
+def test_one_bit_in_a_column_that_is_not_wanted_is_found_too(tmp_path):
+    lake = lake_at(tmp_path)
+    (file,) = _publish(lake, prices_until(20)).files
+    path = tmp_path / "lake" / "prices" / "files" / file.name
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(b"run")] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(CorruptArtefact, match=file.name):
+        lake.read(PRICES, columns=["value"])
+
+
+def test_a_column_that_is_not_declared_is_refused_by_name(tmp_path):
+    lake = lake_at(tmp_path)
+    _publish(lake, prices_until(1))
+    with pytest.raises(ValueError, match="read: expected columns of prices, was volume, known"):
+        lake.read(PRICES, columns=["value", "volume"], where=pl.col("known") > 1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), max_size=12))
+def test_every_row_that_shares_its_key_is_counted(pairs):
+    table = Table("t", {"name": pl.String, "number": pl.Int64}, ("name", "number"))
+    frame = pl.DataFrame(pairs, schema=dict(table.columns), orient="row")
+    sharing = sum(pairs.count(pair) > 1 for pair in pairs)
+    if sharing:
+        with pytest.raises(DataError, match=f"was {sharing} rows that share theirs"):
+            checked(table, frame)
+    else:
+        assert checked(table, frame).equals(frame.sort("name", "number"))

@@ -6,21 +6,22 @@ importing the package that carries them would cost seconds.
 
 import gzip
 import hashlib
-from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
 from importlib import metadata
 
 import polars as pl
 
-from gnn_assets.bars.fetched import FETCHED_COLUMNS, Fetched
-from gnn_assets.core.errors import SourceError, UnknownSymbol
+from gnn_assets.bars.fetched import FETCHED_COLUMNS, Access, Ask, Fetched
+from gnn_assets.bars.universe import check_symbol
+from gnn_assets.core.errors import NoData, SourceError, UnknownSymbol
 
 NAME_FOR_PEOPLE = "Sample: 20 S&P 500 stocks and the index, daily closes 1990-2022 (skfolio)"
-BASIS = "split_div"
 TERMS = (
     "These prices ship with skfolio for tests and worked examples only; do not use them commercially, "
     "and do not base any trade on them."
 )
+KEYS = ()
+SIMULATED = False
 
 _PACKAGE = "skfolio"
 _STOCKS = "sp500_dataset.csv.gz"
@@ -29,47 +30,58 @@ _INDEX_COLUMN = "SP500"
 _INDEX_SYMBOL = "^GSPC"
 
 
-def fetch(symbols: Sequence[str], *, first: date, last: date) -> Fetched:
-    """Bars of the symbols from `first` to `last`, both included.
+@dataclass(frozen=True)
+class _Sample:
+    @property
+    def basis(self) -> str:
+        return "split_div"
 
-    Raises:
-        UnknownSymbol: if the files do not hold a symbol.
-        SourceError: if the package or its files are not installed.
-    """
-    payloads = [_payload(name) for name in (_STOCKS, _INDEX)]
-    stocks, index = (pl.read_csv(gzip.decompress(payload)) for payload in payloads)
-    closes = stocks.join(index.rename({_INDEX_COLUMN: _INDEX_SYMBOL}), on="Date", how="full", coalesce=True)
-    known = sorted(set(closes.columns) - {"Date"})
-    for symbol in symbols:
-        if symbol not in known:
-            raise UnknownSymbol.of(
-                f"symbol {symbol!r}",
-                expected=f"one the sample holds ({', '.join(known)})",
-                was="none of them",
-                do="edit the universe file",
+    def symbols_per_ask(self, ask: Ask) -> int:
+        # The files are read whole, whoever is asked for.
+        return max(len(ask.symbols), 1)
+
+    def fetch(self, ask: Ask) -> Fetched:
+        for symbol in ask.symbols:
+            check_symbol(symbol)
+        payloads = [_payload(name) for name in (_STOCKS, _INDEX)]
+        stocks, index = (pl.read_csv(gzip.decompress(payload)) for payload in payloads)
+        closes = stocks.join(index.rename({_INDEX_COLUMN: _INDEX_SYMBOL}), on="Date", how="full", coalesce=True)
+        known = sorted(set(closes.columns) - {"Date"})
+        told = (
+            closes.with_columns(session=pl.col("Date").str.to_date())
+            .filter(pl.col("session").is_between(ask.first, ask.last))
+            .unpivot(
+                on=[symbol for symbol in ask.symbols if symbol in known],
+                index="session",
+                variable_name="symbol",
+                value_name="close",
             )
-    bars = (
-        closes.with_columns(pl.col("Date").str.to_date())
-        .filter(pl.col("Date").is_between(first, last))
-        .unpivot(on=list(symbols), index="Date", variable_name="symbol", value_name="close")
-        .drop_nulls("close")
-        .select(
-            pl.col("Date").alias("session")
-            if name == "session"
-            else pl.col(name)
-            if name in {"symbol", "close"}
-            else pl.lit(None).alias(name)
-            for name in FETCHED_COLUMNS
+            .drop_nulls("close")
         )
-        .cast(dict(FETCHED_COLUMNS))
-        .sort("symbol", "session")
-    )
-    given = set(bars["symbol"].unique())
-    return Fetched(
-        bars=bars,
-        failures={symbol: f"the sample has no bar from {first} to {last}" for symbol in symbols if symbol not in given},
-        payload_hash=hashlib.sha256(b"".join(payloads)).hexdigest(),
-    )
+        bars = (
+            pl.concat([pl.DataFrame(schema=dict(FETCHED_COLUMNS)), told], how="diagonal_relaxed")
+            .cast(dict(FETCHED_COLUMNS))
+            .sort("symbol", "session")
+        )
+        given = set(bars["symbol"].unique())
+        return Fetched(
+            bars=bars,
+            failures={symbol: _no_bars(symbol, ask, known) for symbol in ask.symbols if symbol not in given},
+            payload_hash=hashlib.sha256(b"".join(payloads)).hexdigest(),
+        )
+
+
+def open_source(access: Access) -> _Sample:  # noqa: ARG001
+    """The sample; it needs nothing."""
+    return _Sample()
+
+
+def _no_bars(symbol: str, ask: Ask, known: list[str]) -> SourceError:
+    subject, remedy = f"sample, asked for {symbol}", "edit the universe file"
+    if symbol in known:
+        return NoData.of(subject, expected=f"bars from {ask.first} to {ask.last}", was="none", do=remedy)
+    wanted = f"one of the symbols it holds ({', '.join(known)})"
+    return UnknownSymbol.of(subject, expected=wanted, was=repr(symbol), do=remedy)
 
 
 def _payload(name: str) -> bytes:
@@ -85,5 +97,5 @@ def _payload(name: str) -> bytes:
 
 def _not_installed(was: str) -> SourceError:
     return SourceError.of(
-        "bars.source sample", expected=f"an installed {_PACKAGE}", was=was, do="run make setup, or name another source"
+        "source sample", expected=f"an installed {_PACKAGE}", was=was, do="run make setup, or name another source"
     )
