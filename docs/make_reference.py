@@ -54,6 +54,8 @@ COMMON_COLUMNS = {
 # Tables that are written beside an asset rather than by one of their own.
 WRITTEN_BY = {
     "quarantine": "`market_bars`",
+    "corporate_actions": "`market_bars`",
+    "bars_asked": "`market_bars`",
     "symbol_status": "every stage that works symbol by symbol",
     "graph_statistics": "`correlation_graphs`",
 }
@@ -99,7 +101,7 @@ def walk_commands(command: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _default(option: Any) -> str:
     if option.required:
         return " (required)"
-    return "" if option.is_flag or option.default is None else f" (default {option.default})"
+    return "" if getattr(option, "is_flag", False) or option.default is None else f" (default {option.default})"
 
 
 def _environment() -> Iterator[str]:

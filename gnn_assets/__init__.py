@@ -13,7 +13,7 @@ In a notebook: ``from gnn_assets import load; load("forecasts")``.
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from gnn_assets.notebook import card, catalog, load, sql, verify

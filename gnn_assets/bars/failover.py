@@ -199,13 +199,10 @@ class _Work:
         return opened, self._ask(opened, self._untried[opened.name][symbol])
 
     def _first(self, opened: Opened, able: Sequence[Opened]) -> str:
-        """The symbol to ask the source about; a probe is of one that is not lost if it fails, if there is one."""
+        """The symbol to ask the source about: the first, but for a probe one that is not lost if the probe fails."""
         untried = self._untried[opened.name]
-        first = next(iter(untried))
-        if opened.breaker.state == "closed":
-            return first
         sure = [self._untried[other.name] for other in able if other.breaker.state == "closed"]
-        return next((symbol for symbol in untried if any(symbol in left for left in sure)), first)
+        return next((symbol for symbol in untried if any(symbol in left for left in sure)), next(iter(untried)))
 
     def _ask(self, opened: Opened, need: Need) -> Ask:
         """The need and as many of its like as the source wants at once; a probe is of one symbol."""

@@ -25,16 +25,18 @@ _SHOWN = 10
 _SHOWN_FORECASTS = 4
 
 
-def classify(before: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-    """What kind of revision each symbol of each source had.
+def classify(before: pl.DataFrame, added: pl.DataFrame, *, told: pl.DataFrame) -> pl.DataFrame:
+    """What kind of revision each symbol of a source had.
 
     A revision is a rebase when up to the last changed session every bar told again moved by one ratio, as far as the
     rounding of the vendor's prices lets one see: each price may be off by half of the last decimal written, before
     and after. A basis declared anew is a rebase too. Everything else is a correction.
 
     Args:
-        before: a frame of `MARKET_BARS`: the newest stored revision of every bar that was told again.
+        before: a frame of `MARKET_BARS`: the newest stored revisions of the source's bars, before this fetch.
         added: a frame of `MARKET_BARS`: the rows that this fetch adds; first revisions do not count.
+        told: columns ``symbol`` and ``session``: the bars that the source told and the rules let pass; a stored bar
+            that is not among them says nothing.
 
     Returns:
         One row a (symbol, source) with a revision, sorted: ``symbol``, ``source``, ``kind`` (`rebased` or
@@ -46,6 +48,7 @@ def classify(before: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
     pairs = (
         before.select(*_BAR, "basis", *PRICES)
         .join(revised.select(_SERIES).unique(), on=_SERIES, how="semi")
+        .join(told, on=("symbol", "session"), how="semi")
         .join(revised, on=_BAR, how="left", suffix="_new")
         .with_columns(
             pl.when("changed").then(f"{name}_new").otherwise(name).alias(f"{name}_new") for name in (*PRICES, "basis")

@@ -84,7 +84,6 @@ def judge_rows(
     exchanges: Exchanges,
     now: datetime,
     config: RulesConfig,
-    max_range_excess: float,
 ) -> Judged:
     """Divides what a source told into good rows and refused ones, row by row; see the module's table.
 
@@ -102,7 +101,6 @@ def judge_rows(
         exchanges: the calendars.
         now: aware UTC moment of the fetch.
         config: limits.
-        max_range_excess: log distance from the range beyond which a close is refused.
 
     Raises:
         ConfigError: if an exchange is not configured.
@@ -115,8 +113,7 @@ def judge_rows(
     unique, doubled = _without_copies(complete)
     others = [name for name in bars.columns if name not in FETCHED_COLUMNS]
     parts = [
-        _judge(part, others, basis=basis, actions=actions, before=before, config=config, excess=max_range_excess)
-        for part in _by_symbols(unique)
+        _judge(part, others, basis=basis, actions=actions, before=before, config=config) for part in _by_symbols(unique)
     ]
     refused = pl.concat([doubled, *(part for _, part in parts)]).with_columns(source=pl.lit(source))
     return Judged(
@@ -200,11 +197,12 @@ def _judge(
     actions: pl.DataFrame,
     before: pl.DataFrame,
     config: RulesConfig,
-    excess: float,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Good rows, and quarantine but for the source, of rows with one a key, sorted."""
     above, below = (pl.col("close") / told("high")).log(), (told("low") / pl.col("close")).log()
-    rows = rows.with_row_index("row").with_columns(far_outside=pl.max_horizontal(above, below) - excess)
+    rows = rows.with_row_index("row").with_columns(
+        far_outside=pl.max_horizontal(above, below) - config.max_range_excess
+    )
     possible, impossible = _filtered(POSSIBLE, rows)
     sound = possible.select("row", *FETCHED_COLUMNS)
     repeated, jumped = _against_the_row_before(sound, basis=basis, actions=actions, before=before, config=config)

@@ -6,7 +6,6 @@ from datetime import date, datetime
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
-from gnn_assets.core.errors import SourceError
 from gnn_assets.core.sessions import Exchanges, SessionCalendar
 
 SUCCESS, FAILED, PENDING = "SUCCESS", "FAILED", "PENDING"
@@ -160,7 +159,7 @@ def held_back(splits: pl.DataFrame) -> dict[str, str]:
 
 
 def failure_reasons(
-    *, fetch: Mapping[str, SourceError], held: Mapping[str, str], coverage: Mapping[str, str]
+    *, fetch: Mapping[str, str], held: Mapping[str, str], coverage: Mapping[str, str]
 ) -> dict[str, str]:
     """One reason a symbol that cannot be used: that of the fetch first, for it is the nearest cause.
 

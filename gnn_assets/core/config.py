@@ -108,12 +108,26 @@ class AlpacaConfig(RateConfig):
     symbols_per_ask: Count
 
 
+class FileColumns(Section):
+    """What the columns of the user's files are called; null for those they lack."""
+
+    symbol: str | None
+    session: str
+    open: str | None
+    high: str | None
+    low: str | None
+    close: str
+    volume: str | None
+    split: str | None
+    dividend: str | None
+
+
 class FilesConfig(Section):
     """A folder of the user's own bars."""
 
     folder: str
     pattern: str
-    columns: dict[str, str]
+    columns: FileColumns
     basis: Literal["raw", "split", "split_div"]
     timezone: str | None
 

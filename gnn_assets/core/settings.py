@@ -72,13 +72,14 @@ def _refuse_unknown_variables() -> None:
     """A misspelt variable would otherwise be passed over, and the default run in its place."""
     known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields if name != "config"]
     settings = f"{_PREFIX}CONFIG__"
-    for name, value in os.environ.items():
+    for name in os.environ:
         read_as = name.upper()  # Settings() minds no case
         if not read_as.startswith(_PREFIX) or read_as in known or read_as.startswith(settings):
             continue
         near = get_close_matches(read_as, [*known, settings], n=1)
         hint = f"did you mean '{near[0]}'?" if near else "remove it"
-        raise ConfigError(f"{name}: no such variable (value {value!r}); {hint}")
+        # Its value stays unsaid: it may be a secret under a misspelt name.
+        raise ConfigError(f"{name}: no such variable; {hint}")
 
 
 def load_config(settings: Settings) -> Config:

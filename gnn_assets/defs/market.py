@@ -30,7 +30,10 @@ def panel_of(platform: Platform, returns_version: str) -> Panel:
     made = next((one for one in platform.lake.versions(RETURNS.name).good() if one.version == returns_version), None)
     if made is None or made.lineage is None:
         raise MissingArtefact.of(
-            "returns", expected=f"a publication of version {returns_version}", was="none", do="materialize returns first"
+            "returns",
+            expected=f"a publication of version {returns_version}",
+            was="none",
+            do="materialize returns first",
         )
     bars_version = made.lineage.inputs[MARKET_BARS.name]
     sources = platform.config.bars.sources
@@ -54,4 +57,3 @@ def panel_of(platform: Platform, returns_version: str) -> Panel:
         )
 
     return platform.panels.open(json_hash([bars_version, returns_version, list(sources), list(FIELDS)])[:32], build)
-

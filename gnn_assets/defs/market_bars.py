@@ -6,7 +6,7 @@ before the next question, so that a killed run asks nothing twice.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -40,6 +40,8 @@ from gnn_assets.store.schema import MOMENT, Table
 from gnn_assets.store.sealed import seal
 from gnn_assets.store.versions import Lineage
 
+# A symbol's bar before those told lies no further back than this, unless it has a gap that the rules judge anyway.
+_BEFORE = timedelta(days=31)
 # Rows shown of a table for people; all of them are in the lake.
 _TABLE_ROWS = 50
 
@@ -252,20 +254,21 @@ class _Asking:
         )
 
 
-def _merged(
-    run: StageRun, universe: pl.DataFrame, saved: pl.DataFrame | None, landed: Sequence[Landed]
-) -> BarsUpdate:
+def _merged(run: StageRun, universe: pl.DataFrame, saved: pl.DataFrame | None, landed: Sequence[Landed]) -> BarsUpdate:
     """What the landed answers add to what is stored, judged source by source."""
     platform = run.platform
     venue = exchange_of(universe)
     common = {"exchanges": platform.exchanges, "exchange_of": venue, "run_id": run.run_id}
     known_actions = stored(platform, CORPORATE_ACTIONS)
-    added, actions, refused, kinds = [], [], [], []
+    added, actions, refused = [], [], []
+    kinds = [classify(MARKET_BARS.empty(), MARKET_BARS.empty(), told=MARKET_BARS.empty())]
     for source, answers in _by_source(landed).items():
         told = _newest_told(platform, answers, "bars", key=("symbol", "session"))
         told_actions = _newest_told(platform, answers, "actions", key=("symbol", "session", "kind"))
         basis = str(answers[-1].facts["basis"])
-        first = told["session"].min()
+        # Some sessions more, so that the first row told is held against the one before it.
+        first: date = told["session"].min()  # ty: ignore[invalid-assignment] - a Date column
+        first -= _BEFORE
         history = stored(platform, MARKET_BARS, first=first) if saved is None else saved
         history = history.filter(pl.col("source") == source)
         run.progress(0.8, f"judging {told.height} bars of {source}")
@@ -280,7 +283,6 @@ def _merged(
                 exchanges=platform.exchanges,
                 now=platform.clock.now(),
                 config=run.config.bars.rules,
-                max_range_excess=run.config.bars.rules.max_range_excess,
             ),
             source=source,
             config=run.config.bars.rules,
@@ -292,14 +294,14 @@ def _merged(
         added.append(new)
         actions.append(new_acts)
         refused += [judged.refused, _as_quarantined(impossible, source)]
-        kinds.append(classify(latest(history), new.filter(pl.col("rev") > 0)))
+        kinds.append(classify(latest(history), new, told=judged.good.select("symbol", "session")))
     return BarsUpdate(
         added=pl.concat([MARKET_BARS.empty(), *added]),
         actions=pl.concat([CORPORATE_ACTIONS.empty(), *actions]),
         refused=pl.concat([QUARANTINE.empty(), *refused]).unique(QUARANTINE.key, keep="last", maintain_order=True),
         asked=merge_asked(stored(platform, BARS_ASKED), _answered(landed)),
         failures={},
-        kinds=pl.concat(kinds) if kinds else classify(MARKET_BARS.empty(), MARKET_BARS.empty()),
+        kinds=pl.concat(kinds),
         landed=landed,
     )
 

@@ -36,7 +36,11 @@ class Outcome:
 
 
 def materialize(
-    platform: Platform, definitions: dg.Definitions, *, job: str, requests: Mapping[str, Mapping[str, Any]] | None = None
+    platform: Platform,
+    definitions: dg.Definitions,
+    *,
+    job: str,
+    requests: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Outcome:
     """Runs a job in this process, recorded in the same Dagster instance the UI shows.
 

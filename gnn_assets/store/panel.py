@@ -17,7 +17,6 @@ import polars as pl
 
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, StoreError
 from gnn_assets.store.files import (
-    failpoint,
     locked,
     refusal_named,
     staging,
@@ -202,7 +201,6 @@ class Panels:
     def _built(self, folder: Path, data: PanelData) -> Panel:
         with staging(self.root) as temporary:
             _write(temporary / "new", data)
-            failpoint("panel:written")
             if folder.exists():  # damaged: `_mapped` refused it
                 folder.replace(temporary / "old")
             (temporary / "new").replace(folder)

@@ -29,7 +29,7 @@ def told(broken=0, *, day=1, names=NAMES, **values):
 def judge(frame):
     judged = judge_rows(
         frame, source="sample", basis="split", actions=no_actions(), before=frame.clear(), exchange_of={},
-        exchanges=Exchanges(calendar(), {}), now=LATER, config=RULES, max_range_excess=0.05,
+        exchanges=Exchanges(calendar(), {}), now=LATER, config=RULES,
     )  # fmt: skip
     return judge_sessions(judged, source="sample", config=RULES)
 

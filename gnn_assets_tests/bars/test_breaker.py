@@ -112,6 +112,7 @@ def test_each_failed_probe_doubles_the_pause_up_to_the_longest_and_a_good_one_ma
         clock.pass_by(0.5)
         assert breaker.state == "half_open"
         breaker.record(DOWN)
+    assert breaker.to_dict(now=clock.now())["pause_seconds"] == 900
     clock.pass_by(900)
     breaker.record(NoData("none"))
     for _ in range(5):
@@ -127,6 +128,15 @@ def test_a_slow_answer_to_a_probe_opens_it_again():
     breaker.record(None, slow_in_a_row=1)
     assert breaker.state == "open"
     clock.pass_by(59)
+    assert breaker.state == "open"
+
+
+def test_a_failed_probe_opens_it_again_whatever_had_opened_it():
+    clock = HandClock()
+    breaker = breaker_on(clock)
+    breaker.record(None, slow_in_a_row=3)
+    clock.pass_by(30)
+    breaker.record(DOWN)
     assert breaker.state == "open"
 
 

@@ -74,7 +74,7 @@ def test_both_formats_tell_the_same_bars_and_zeros_stay_zeros(tmp_path):
 def test_columns_are_mapped_and_those_left_empty_are_null(tmp_path):
     header = "Ticker,Date,Adj Close,junk\n"
     columns = {"symbol": "Ticker", "session": "Date", "close": "Adj Close"}
-    lacking = dict.fromkeys(("open", "high", "low", "volume"), "")
+    lacking = dict.fromkeys(("open", "high", "low", "volume"))
     answer = csv(tmp_path, "AAPL,2022-01-03, 1.5 ,x", header=header, columns={**columns, **lacking})
     assert answer.bars.rows() == [("AAPL", DATES[0], None, None, None, 1.5, None)]
 
@@ -116,7 +116,7 @@ def test_a_symbol_that_looks_like_another_type_in_csv_stays_text(tmp_path):
 def test_a_file_each_symbol_is_told_by_its_name(tmp_path):
     for symbol in ("AAPL", "BRK-B"):
         BARS.filter(symbol=symbol).drop("symbol").write_parquet(tmp_path / f"{symbol}.parquet")
-    columns = {"symbol": ""}
+    columns = {"symbol": None}
     answer = fetched(tmp_path, "AAPL", "BRK-B", "MSFT", columns=columns)
     assert answer.bars.equals(BARS)
     assert isinstance(answer.failures["MSFT"], UnknownSymbol)
@@ -314,8 +314,8 @@ def test_a_file_that_changes_while_it_is_read_is_asked_for_again(tmp_path, monke
 @pytest.mark.parametrize(
     ("section", "told"),
     [
-        ({"columns": {"adjusted": "x"}}, r"columns: expected names out of .*, was 'adjusted'"),
-        ({"columns": {"session": ""}}, "was none for session"),
+        ({"columns": {"adjusted": "x"}}, r"sources\.files\.columns\.adjusted: no such setting"),
+        ({"columns": {"session": None}}, r"sources\.files\.columns\.session: Input should be a valid string"),
         ({"pattern": "/etc/*"}, r"sources\.files\.pattern"),
         ({"pattern": ""}, r"sources\.files\.pattern"),
         ({"timezone": "Mars/Olympus"}, r"sources\.files\.timezone: expected an IANA name"),

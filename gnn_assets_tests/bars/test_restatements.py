@@ -23,8 +23,7 @@ def changed(old, new, *, basis="split_div", **settings):
     """How the change from one telling of a symbol's bars to another is called."""
     stored = record(stored_bars({}), old, basis=basis)
     again = record(stored, new, at=NOON, basis=settings.pop("new_basis", basis))
-    told = latest(stored).join(new, on=["symbol", "session"], how="semi")
-    return classify(told, again)
+    return classify(latest(stored), again, told=new)
 
 
 def whole_bars(closes, symbol="A", days=DAYS):
@@ -129,6 +128,13 @@ def test_what_begins_after_the_first_bar_told_again_needs_no_more_asking():
         pl.when(pl.col("session") > DAYS[0]).then(pl.col("close") + 0.5).otherwise("close").alias("close")
     )
     assert to_refetch(changed(old, new)) == set()
+
+
+def test_stored_bars_that_were_not_told_again_say_nothing():
+    old = whole_bars(walk())
+    overlap = scaled(old.filter(pl.col("session") >= DAYS[6]), 0.5)
+    row = changed(old, overlap).row(0, named=True)
+    assert (row["kind"], row["first"], row["to_first"]) == ("rebased", DAYS[6], True)
 
 
 def test_nothing_changed_is_nothing_to_say():

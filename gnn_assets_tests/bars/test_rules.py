@@ -41,7 +41,6 @@ def judge(told, *, now=LATER, before=NONE, actions=None, basis="split", exchange
         exchanges=exchanges(),
         now=now,
         config=config().bars.rules.model_copy(update=limits),
-        max_range_excess=0.05,
     )
 
 
@@ -214,6 +213,9 @@ def test_a_whole_bar_carried_on_is_refused_and_equal_prices_with_another_volume_
     assert rules_of(carried) == [("A", day, "repeated_bar") for day in DAYS[1:3]]
     assert rules_of(pl.concat([bar(), bar(session=DAYS[1], volume=101.0)])) == []
     assert rules_of(pl.concat([bar(), bar("B", DAYS[1])])) == []
+    # One trade of 100 shares at yesterday's price is nothing odd.
+    flat = {"open": 10.5, "high": 10.5, "low": 10.5}
+    assert rules_of(pl.concat([bar(**flat), bar(session=DAYS[1], **flat)])) == []
 
 
 def test_a_bar_carried_on_from_what_is_stored_is_refused_too():
@@ -358,7 +360,7 @@ def test_the_dirt_of_the_real_file_is_counted_by_rule():
     years = Exchanges(SessionCalendar.build("XNYS", first=first, until=until, grace=timedelta(minutes=30)), {})
     judged = judge_rows(
         told, source="files", basis="split", actions=no_actions(), before=NONE, exchange_of={}, exchanges=years,
-        now=datetime(2018, 1, 2, tzinfo=UTC), config=config().bars.rules, max_range_excess=0.05,
+        now=datetime(2018, 1, 2, tzinfo=UTC), config=config().bars.rules,
     )  # fmt: skip
     assert dict(judged.refused.group_by("rule").len().iter_rows()) == {
         "no_trade": 1622,

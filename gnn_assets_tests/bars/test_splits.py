@@ -41,7 +41,7 @@ def found(bars, actions=NO_ACTIONS, *, exchange_of=None):
 def judged(told, basis):
     result = judge_rows(
         told, source="files", basis=basis, actions=no_actions(), before=told.clear(), exchange_of={},
-        exchanges=exchanges(), now=LATER, config=RULES, max_range_excess=0.05,
+        exchanges=exchanges(), now=LATER, config=RULES,
     )  # fmt: skip
     return result.good.with_columns(source=pl.lit("files"), basis=pl.lit(basis))
 

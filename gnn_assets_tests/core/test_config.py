@@ -80,7 +80,9 @@ def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(override, sen
         ({"graphs": {"min_overlap": 500}}, "graphs.min_overlap must be at most graphs.window (120), was 500"),
         ({"models": {"network": {"hidden": 30}}}, "network.hidden must be a multiple of network.heads (4), was 30"),
         ({"clock": {"session": None}}, "clock.session must be a date for a snapshot clock"),
-        ({"bars": {"source": "../evil"}}, "bars.source: String should match pattern"),
+        ({"bars": {"sources": ["../evil"]}}, "bars.sources.0: String should match pattern"),
+        ({"bars": {"sources": []}}, "bars.sources: Tuple should have at least 1 item"),
+        ({"bars": {"sources": ["yahoo", "yahoo"]}}, "bars.sources must name each source once, yahoo comes twice"),
         ({"graphs": {"k": 0, "window": 1}}, "(1 more settings are wrong)"),
     ],
 )

@@ -8,10 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.core.errors import ConfigError
-from gnn_assets.core.sessions import SessionCalendar, age
+from gnn_assets.core.sessions import Exchanges, SessionCalendar, age
 
 GRACE = timedelta(minutes=30)
 CALENDAR = SessionCalendar.build("XNYS", first=date(2019, 1, 2), until=date(2021, 12, 31), grace=GRACE)
+ELSEWHERE = {
+    code: SessionCalendar.build(code, first=date(2019, 1, 2), until=date(2021, 12, 31), grace=GRACE)
+    for code in ("XLON", "XTKS")
+}
+EXCHANGES = Exchanges(primary=CALENDAR, others=ELSEWHERE)
 MOMENTS = st.datetimes(datetime(2019, 2, 1), datetime(2021, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 positions = st.integers(0, len(CALENDAR.sessions) - 1)
 
@@ -116,3 +121,60 @@ def test_a_long_weekend_ages_nothing_until_the_next_close_and_grace():
 
 def test_data_beyond_the_calendar_have_no_age():
     assert age(date(2030, 1, 1), now=datetime(2021, 1, 1, tzinfo=UTC), calendar=CALENDAR) == timedelta(0)
+
+
+# ---- several exchanges -----------------------------------------------------------------------------------------------
+
+
+def test_each_exchange_keeps_its_own_zone_and_the_primary_one_comes_first():
+    assert EXCHANGES.codes == ("XNYS", "XLON", "XTKS")
+    zones = {code: EXCHANGES.of(code).timezone for code in EXCHANGES.codes}
+    assert zones == {"XNYS": "America/New_York", "XLON": "Europe/London", "XTKS": "Asia/Tokyo"}
+
+
+def test_an_exchange_that_is_not_configured_is_refused_with_those_that_are():
+    with pytest.raises(
+        ConfigError, match=r"exchange: expected one of XNYS, XLON, XTKS, was 'XPAR'; add it to calendar\.others\."
+    ):
+        EXCHANGES.of("XPAR")
+
+
+@pytest.mark.parametrize(
+    ("code", "session", "close"),
+    [
+        # Between the two changes of the clocks New York and London are four hours apart, not five.
+        ("XNYS", date(2021, 3, 12), datetime(2021, 3, 12, 21, tzinfo=UTC)),
+        ("XNYS", date(2021, 3, 15), datetime(2021, 3, 15, 20, tzinfo=UTC)),
+        ("XLON", date(2021, 3, 15), datetime(2021, 3, 15, 16, 30, tzinfo=UTC)),
+        ("XLON", date(2021, 3, 29), datetime(2021, 3, 29, 15, 30, tzinfo=UTC)),
+        ("XLON", date(2021, 12, 24), datetime(2021, 12, 24, 12, 30, tzinfo=UTC)),  # half day
+        ("XTKS", date(2021, 3, 15), datetime(2021, 3, 15, 6, tzinfo=UTC)),
+        ("XTKS", date(2021, 7, 21), datetime(2021, 7, 21, 6, tzinfo=UTC)),  # Tokyo knows no summer time
+    ],
+)
+def test_each_exchange_closes_by_its_own_clock(code, session, close):
+    assert EXCHANGES.of(code).close_at(session) == close
+
+
+@pytest.mark.parametrize(
+    ("day", "open_at"),
+    [
+        (date(2021, 5, 31), {"XTKS"}),  # Memorial Day and the Spring bank holiday
+        (date(2021, 7, 5), {"XLON", "XTKS"}),
+        (date(2021, 8, 30), {"XNYS", "XTKS"}),
+        (date(2021, 5, 4), {"XNYS", "XLON"}),  # Greenery Day
+        (date(2021, 12, 25), set()),
+    ],
+)
+def test_a_holiday_is_one_exchanges_own(day, open_at):
+    assert {code for code in EXCHANGES.codes if day in EXCHANGES.of(code).sessions} == open_at
+
+
+@settings(deadline=None)
+@given(MOMENTS, st.sampled_from(EXCHANGES.codes))
+def test_at_every_moment_the_newest_complete_session_is_the_last_one_that_was_available(now, code):
+    calendar = EXCHANGES.of(code)
+    newest = calendar.last_complete(now)
+    assert calendar.available_at(newest) <= now
+    assert calendar.available_at(calendar.offset(newest, 1)) > now
+    assert newest <= now.date()  # no session ends on the day after its own, in UTC

@@ -70,7 +70,7 @@ def test_a_process_of_our_own_gets_the_same_home_and_profile(home):
 )
 def test_a_variable_nobody_reads_is_refused(monkeypatch, name, hint):
     monkeypatch.setenv(name, "live")
-    with pytest.raises(ConfigError, match=re.escape(f"{name}: no such variable (value 'live'); {hint}")):
+    with pytest.raises(ConfigError, match=re.escape(f"{name}: no such variable; {hint}")):
         read_settings()
 
 
@@ -87,7 +87,25 @@ def test_the_known_variables_are_read(home, monkeypatch):
         "config_file": Path("mine.yaml"),
         "config": {"graphs": {"k": 7}},
         "failpoint": "step",
+        "massive_key": None,
+        "alpaca_key": None,
+        "alpaca_secret": None,
     }
+
+
+def test_secrets_are_read_and_shown_to_nobody(home, monkeypatch):
+    monkeypatch.setenv("GNN_ASSETS_MASSIVE_KEY", "canary-1")
+    monkeypatch.setenv("GNN_ASSETS_ALPACA_SECRET", "canary-2")
+    settings = read_settings()
+    assert settings.keys == {"massive_key": "canary-1", "alpaca_secret": "canary-2"}
+    assert "canary" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_a_misspelt_secret_is_refused_without_being_told(monkeypatch):
+    monkeypatch.setenv("GNN_ASSETS_MASIVE_KEY", "canary")
+    with pytest.raises(ConfigError, match="did you mean 'GNN_ASSETS_MASSIVE_KEY'") as refused:
+        read_settings()
+    assert "canary" not in str(refused.value)
 
 
 def test_the_failpoint_is_read_once(monkeypatch):

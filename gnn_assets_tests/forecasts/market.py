@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gnn_assets.bars.returns import log_returns
-from gnn_assets.bars.revisions import latest, new_revisions
-from gnn_assets.bars.schema import MARKET_BARS, UNIVERSE
+from gnn_assets.bars.returns import returns_of
+from gnn_assets.bars.revisions import new_revisions
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS
 from gnn_assets.core.config import build_config
 from gnn_assets.core.hashing import canonical_json
-from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.forecasts.card import make_card
 from gnn_assets.forecasts.publish import Market as KnownMarket
 from gnn_assets.forecasts.publish import Served, SessionForecasts, forecast_session
@@ -24,7 +24,7 @@ from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.models.candidate import predict_sessions
 from gnn_assets.models.dataset import Dataset, build_dataset
 from gnn_assets.store.panel import from_panel, to_panel
-from gnn_assets_tests.bars.market import bars
+from gnn_assets_tests.bars.market import bars, judged, universe
 
 CONFIG = build_config(
     "test",
@@ -42,6 +42,14 @@ UNTIL = date(2022, 1, 31)
 NOW = datetime(2022, 2, 1, 12, tzinfo=UTC)
 # Sessions of each fold's test part.
 TEST = 40
+
+
+@cache
+def calendar() -> SessionCalendar:
+    return SessionCalendar.build("XNYS", first=date(2021, 1, 4), until=UNTIL, grace=timedelta(minutes=30))
+
+
+EXCHANGES = Exchanges(primary=calendar(), others={})
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +104,6 @@ class Market:
 
 
 @cache
-def calendar() -> SessionCalendar:
-    return SessionCalendar.build("XNYS", first=date(2021, 1, 4), until=UNTIL, grace=timedelta(minutes=30))
-
-
-@cache
 def sessions() -> tuple[date, ...]:
     return calendar().between(CONFIG.bars.from_session, UNTIL)
 
@@ -115,29 +118,40 @@ def fetched() -> pl.DataFrame:
 
 def recorded(stored: pl.DataFrame, said: pl.DataFrame, *, at: datetime = NOW) -> pl.DataFrame:
     """The history with what the source says at a moment added to it."""
-    facts = {"source": CONFIG.bars.source, "basis": "raw", "payload_hash": "", "run_id": ""}
-    return pl.concat([stored, new_revisions(stored, said, calendar=calendar(), fetched_at=at, **facts)])
-
-
-@cache
-def market() -> Market:
-    history = recorded(MARKET_BARS.empty(), fetched())
-    universe = UNIVERSE.conform(
-        pl.DataFrame(
-            {
-                "symbol": SYMBOLS,
-                "from_session": CONFIG.bars.from_session,
-                "to_session": None,
-                "tier": "core",
-                "sector": "Energy",
-                "survivor_only": False,
-                "exchange": "XNYS",
-                "priority": range(len(SYMBOLS)),
-            },
-            schema=dict(UNIVERSE.columns),
-        )
+    (source,) = CONFIG.bars.sources
+    added = new_revisions(
+        stored,
+        judged(said, basis="raw", at=at),
+        source=source,
+        basis="raw",
+        exchanges=EXCHANGES,
+        exchange_of={},
+        run_id="",
     )
-    returns = log_returns(latest(history), sessions=sessions(), symbols=SYMBOLS, fill=CONFIG.execution.fill)
+    return pl.concat([stored, added])
+
+
+def universe_frame() -> pl.DataFrame:
+    return universe(dict.fromkeys(SYMBOLS, "XNYS"), since=CONFIG.bars.from_session)
+
+
+def returns_frame(history: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
+    """The returns that the bars stage makes of everything known."""
+    return returns_of(
+        history,
+        actions,
+        universe=universe_frame(),
+        exchanges=EXCHANGES,
+        sources=CONFIG.bars.sources,
+        sessions=sessions(),
+        symbols=SYMBOLS,
+        fill=CONFIG.execution.fill,
+        rules=CONFIG.bars.rules,
+    )
+
+
+def graph_of(returns: pl.DataFrame) -> pl.DataFrame:
+    """The graph of every session that has a full window of returns behind it."""
     axis = calendar().between(returns["session"].min(), returns["session"].max())
     graphs = CONFIG.graphs
     neighbours = correlation_neighbours(
@@ -147,16 +161,24 @@ def market() -> Market:
         min_abs_corr=graphs.min_abs_corr,
         min_overlap=graphs.min_overlap,
     )
+    return graph_frame(neighbours, axis, SYMBOLS)
+
+
+@cache
+def market() -> Market:
+    history = recorded(MARKET_BARS.empty(), fetched())
+    returns = returns_frame(history, CORPORATE_ACTIONS.empty())
+    axis = calendar().between(returns["session"].min(), returns["session"].max())
     data = build_dataset(
         *(to_panel(returns, name, sessions=axis, symbols=SYMBOLS) for name in ("close_return", "fill_return")),
-        graph_frame(neighbours, axis, SYMBOLS),
+        graph_of(returns),
         sessions=axis,
         symbols=SYMBOLS,
         features=CONFIG.models.features,
         execution=CONFIG.execution,
-        k=graphs.k,
+        k=CONFIG.graphs.k,
     )
-    return Market(bars=history, universe=universe, returns=returns, data=data, served=_served(data))
+    return Market(bars=history, universe=universe_frame(), returns=returns, data=data, served=_served(data))
 
 
 def _served(data: Dataset) -> Served:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -35,10 +36,13 @@ class _Platform:
         self.weights = WeightsStore(self.root / "gnn_weights", clock=self.clock, lock_timeout_seconds=20)
 
     def a_day_later(self) -> None:
+        self.pass_time(timedelta(days=1))
+
+    def pass_time(self, time_passed: timedelta) -> None:
         for path in self.root.rglob("*"):
             if path.stat().st_mtime > time.time() - 10**6:
                 os.utime(path, times=(self.clock.now().timestamp(),) * 2)
-        self.clock.advance_to(self.clock.now() + timedelta(days=1))
+        self.clock.advance_to(self.clock.now() + time_passed)
 
     def levels(self, *steps: int) -> list[str]:
         made = []
@@ -105,7 +109,7 @@ def test_what_was_collected_is_said_to_be_missing_and_the_history_stays(tmp_path
 
 def test_a_month_that_a_newer_version_shares_stays(tmp_path):
     platform = _Platform(tmp_path)
-    for step in range(1, 41):
+    for step in (10, 25, 40):
         platform.lake.publish(PRICES, prices_until(step), lineage=lineage(step), data_end=None)
     platform.a_day_later()
     platform.collect(keep=1)
@@ -286,24 +290,67 @@ def test_what_is_not_whole_any_more_is_not_published(tmp_path):
     assert known(versions.current()).version == "whole"
 
 
-class _SlowLake(Lake):
-    """A reader that takes its time between one file and the next."""
+class _LongLake(Lake):
+    """A reader that is held up before each file it reads."""
+
+    def __init__(self, root: Path, *, held_up: Callable[[], None]) -> None:
+        super().__init__(root, clock=LiveClock(), lock_timeout_seconds=20)
+        self._held_up = held_up
 
     def _bytes(self, table_name: str, file: StoredFile) -> bytes:
-        time.sleep(0.01)
+        self._held_up()
         return super()._bytes(table_name, file)
 
 
-def _walk(root: Path, *, keep: int, grace: timedelta, seconds: float) -> tuple[list[str], int, int]:
-    """A writer, a long reader and a clean-up beside each other, in real time; what the readers complained of."""
+def _revalued(number: float) -> pl.DataFrame:
+    return prices_until(200).with_columns(value=pl.lit(number, pl.Float64))
+
+
+def _read_while_all_changes(folder: Path, *, grace: timedelta) -> tuple[int, int]:
+    """Four long reads: before each of their files a new version comes, ten minutes pass and the clean-up runs."""
+    platform = _Platform(folder)
+    publish = partial(platform.lake.publish, PRICES, lineage=None, data_end=None)
+    removed, numbers = [], iter(range(1, 1000))
+
+    def held_up() -> None:
+        publish(_revalued(next(numbers)))
+        platform.pass_time(timedelta(minutes=10))
+        removed.extend(platform.collect(keep=1, grace=grace).removed)
+
+    pinned = publish(_revalued(0)).version
+    platform.lake.versions("prices").pin(pinned, by="card")
+    reader = _LongLake(platform.root, held_up=held_up)
+    for _ in range(4):
+        rows = reader.read(PRICES)
+        assert rows["value"].n_unique() == 1
+        assert rows.height == 600
+    assert platform.lake.read(PRICES, version=pinned).equals(_revalued(0))
+    return len(removed), len(known(platform.lake.manifest(PRICES)).files)
+
+
+def test_no_long_read_misses_a_file_while_versions_come_and_go(tmp_path):
+    removed, months = _read_while_all_changes(tmp_path, grace=timedelta(minutes=10) * 8)
+    assert months == 7
+    assert removed > 50
+
+
+def test_with_no_grace_a_long_read_does_miss_a_file(tmp_path):
+    """The guard's guard: the same reads, and nothing kept for those who read."""
+    with pytest.raises(MissingArtefact):
+        _read_while_all_changes(tmp_path, grace=timedelta(0))
+
+
+@pytest.mark.drill
+def test_no_reader_misses_a_file_for_a_minute(tmp_path):
+    """A writer, two slow readers and a clean-up beside each other, in real time."""
     rng = random.Random(SEED)
-    lake = Lake(root, clock=LiveClock(), lock_timeout_seconds=20)
-    slow = _SlowLake(root, clock=LiveClock(), lock_timeout_seconds=20)
-    first = lake.publish(PRICES, prices_until(200), lineage=None, data_end=None).version
-    lake.versions("prices").pin(first, by="card")
+    lake = Lake(tmp_path, clock=LiveClock(), lock_timeout_seconds=20)
+    slow = _LongLake(tmp_path, held_up=lambda: time.sleep(0.01))
+    pinned = lake.publish(PRICES, _revalued(0), lineage=None, data_end=None).version
+    lake.versions("prices").pin(pinned, by="card")
     wrong: list[str] = []
     done = {"reads": 0, "removed": 0}
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 60
 
     def until_over(work: Callable[[], None]) -> None:
         while time.monotonic() < deadline:
@@ -313,17 +360,15 @@ def _walk(root: Path, *, keep: int, grace: timedelta, seconds: float) -> tuple[l
                 wrong.append(repr(error))
 
     def write() -> None:
-        rows = prices_until(200).with_columns(value=pl.lit(rng.random()))
-        lake.publish(PRICES, rows, lineage=None, data_end=None)
+        lake.publish(PRICES, _revalued(rng.random()), lineage=None, data_end=None)
 
     def read() -> None:
-        rows = slow.read(PRICES)
-        if rows["value"].n_unique() not in {1, 600} or rows.height != 600:
-            wrong.append(f"a mix of {rows['value'].n_unique()} versions")
+        if slow.read(PRICES)["value"].n_unique() != 1:
+            wrong.append("a mix of versions")
         done["reads"] += 1
 
     def clean() -> None:
-        told = collect(root, keep=keep, grace=grace, clock=LiveClock(), lock_timeout_seconds=20)
+        told = collect(tmp_path, keep=5, grace=timedelta(seconds=10), clock=LiveClock(), lock_timeout_seconds=20)
         done["removed"] += len(told.removed)
         wrong.extend(told.skipped.values())
 
@@ -332,27 +377,7 @@ def _walk(root: Path, *, keep: int, grace: timedelta, seconds: float) -> tuple[l
         thread.start()
     for thread in threads:
         thread.join()
-    assert lake.read(PRICES, version=first).equals(prices_until(200))
-    return wrong, done["reads"], done["removed"]
-
-
-@pytest.mark.slow
-def test_no_reader_misses_a_file_while_everything_old_goes(tmp_path):
-    wrong, reads, removed = _walk(tmp_path, keep=1, grace=timedelta(seconds=1), seconds=4)
     assert wrong == []
-    assert reads > 10
-    assert removed > 10
-
-
-@pytest.mark.slow
-def test_without_the_grace_period_readers_do_miss_files(tmp_path):
-    """The guard's guard: the same walk, and nothing kept for those who read."""
-    wrong, _, _ = _walk(tmp_path, keep=1, grace=timedelta(0), seconds=2)
-    assert any("MissingArtefact" in complaint for complaint in wrong)
-
-
-@pytest.mark.drill
-def test_no_reader_misses_a_file_for_a_minute(tmp_path):
-    wrong, reads, removed = _walk(tmp_path, keep=5, grace=timedelta(seconds=1), seconds=60)
-    assert wrong == []
-    print(f"\nclean-up beside a writer and two slow readers, 60 s: {reads} reads, {removed} removed, 0 missing")
+    assert done["removed"] > 0
+    assert lake.read(PRICES, version=pinned).equals(_revalued(0))
+    print(f"\nclean-up beside a writer and two slow readers, 60 s: {done}, 0 missing")

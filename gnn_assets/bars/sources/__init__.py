@@ -1,1 +1,1 @@
-"""Sources of bars, one file each: `fetch(symbols, first, last) -> Fetched`."""
+"""Sources of bars, one file each; `bars/fetched.py` says what a source is."""

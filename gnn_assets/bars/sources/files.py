@@ -29,7 +29,6 @@ _ROWS_PER_ASK = 1_000_000
 _HASHED_AT_ONCE = 1 << 22  # bytes
 _NEUTRAL: Mapping[str, tuple[float, ...]] = {"split": (0.0, 1.0), "dividend": (0.0,)}  # what says "no such action"
 _ROWS = {**FETCHED_COLUMNS, **dict.fromkeys(_NEUTRAL, pl.Float64)}
-_NEEDED = ("session", "close")
 
 
 _State = tuple[tuple[str, int, int, int], ...]
@@ -173,7 +172,6 @@ def open_source(access: Access) -> _Files:
         ConfigError: if the section names columns, files or a zone that cannot be.
     """
     settings = access.config.sources.files
-    _mapping(settings)
     if not settings.pattern or Path(settings.pattern).is_absolute():
         raise ConfigError.of(
             "sources.files.pattern", expected="one such as *.csv", was=repr(settings.pattern), do="correct it"
@@ -192,18 +190,8 @@ def open_source(access: Access) -> _Files:
 
 
 def _mapping(settings: FilesConfig) -> dict[str, str]:
-    """Ours → theirs; a column the files lack is left empty in the configuration, and is not here."""
-    mapping = {ours: theirs for ours, theirs in settings.columns.items() if theirs}
-    unknown = [ours for ours in mapping if ours not in _ROWS]
-    lacking = [ours for ours in _NEEDED if ours not in mapping]
-    if unknown or lacking:
-        raise ConfigError.of(
-            "sources.files.columns",
-            expected=f"names out of {', '.join(_ROWS)}, with {' and '.join(_NEEDED)} among them",
-            was=repr(unknown[0]) if unknown else f"none for {lacking[0]}",
-            do="correct the mapping of ours to theirs",
-        )
-    return mapping
+    """Ours → theirs, without the columns that the files lack."""
+    return {ours: theirs for ours, theirs in settings.columns.model_dump().items() if theirs}
 
 
 def _no_rows() -> pl.DataFrame:
