@@ -194,7 +194,6 @@ class Ours(Contender):
             exchanges=self._exchanges,
             now=FETCHED_AT,
             config=self._config,
-            max_range_excess=self._config.max_range_excess,
         )
         if judged.good.height != bars.height:
             raise RuntimeError(f"bars: expected {bars.height} good ones, was {judged.good.height}: look at the market.")

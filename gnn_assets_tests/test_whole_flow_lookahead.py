@@ -1,31 +1,40 @@
 """From the source to the forecast: whatever comes after a session, no bit up to that session changes.
 
-The stages are put together as their assets put them together, on the sample's real prices. What comes after a session
-is replaced by garbage, or was never there, and the two flows are held against each other stage by stage, so that a
-leak is named by the first stage it shows in. Leaks planted in one function each show that the test can fail.
+The stages are put together as their assets put them together, from the source's answer on, on the sample's real prices
+and dividends made up. What comes after a session is replaced by garbage, or was never there, and the two flows are held
+against each other stage by stage, so that a leak is named by the first stage it shows in. Leaks planted in one function
+each show that the test can fail.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import cache, cached_property
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from gnn_assets.backtests.portfolio import portfolio_returns
+from gnn_assets.bars import returns as returns_stage
+from gnn_assets.bars import rules as rules_stage
 from gnn_assets.bars import universe as universe_stage
-from gnn_assets.bars.quarantine import split
-from gnn_assets.bars.returns import log_returns
+from gnn_assets.bars.actions import new_actions
+from gnn_assets.bars.bad_sessions import PREFIX, judge_sessions
+from gnn_assets.bars.fetched import ACTION_COLUMNS, FETCHED_COLUMNS, VALUES, Access, Ask
 from gnn_assets.bars.revisions import latest, new_revisions
-from gnn_assets.bars.schema import MARKET_BARS, UNIVERSE
+from gnn_assets.bars.rules import Judged
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, UNIVERSE
 from gnn_assets.bars.sources import sample
+from gnn_assets.bars.venues import exchange_of
 from gnn_assets.core.config import build_config
 from gnn_assets.core.folds import Fold
 from gnn_assets.core.hashing import canonical_json, sha256_hex
-from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.forecasts import publish
+from gnn_assets.forecasts.verify import sources_on
 from gnn_assets.graphs import correlation
 from gnn_assets.graphs.correlation import Neighbours
 from gnn_assets.graphs.neighbours import graph_frame
@@ -35,6 +44,7 @@ from gnn_assets.models import features, runtime
 from gnn_assets.models.dataset import Dataset, build_dataset
 from gnn_assets.models.variants import fold_part
 from gnn_assets.store.panel import to_panel
+from gnn_assets.store.schema import MOMENT
 from gnn_assets_tests.lookahead import _first_change as first_change
 from gnn_assets_tests.lookahead import _nonsense as nonsense
 
@@ -43,8 +53,12 @@ pytestmark = pytest.mark.slow
 CONFIG = build_config(
     "test",
     {
-        # A wild price must get past the refusal of jumps, to do its harm further down.
-        "bars": {"from_session": "2020-06-01", "max_abs_log_return": 1000.0},
+        "bars": {
+            "from_session": "2020-06-01",
+            # A wild price must get past the refusal of jumps, to do its harm further down; and of the sessions after
+            # the cut, some must be refused whole and others not.
+            "rules": {"max_abs_log_return": 1000.0, "max_rule_share": 0.4},
+        },
         "graphs": {"window": 40, "min_overlap": 30},
         "models": {
             "features": {"return_windows": [1, 5, 20], "range_window": 20},
@@ -58,42 +72,93 @@ MODEL = CONFIG.models.candidate
 PURGE = CONFIG.execution.purge
 LAST = date(2022, 12, 28)
 CALENDAR = SessionCalendar.build("XNYS", first=date(2020, 1, 2), until=LAST, grace=timedelta(minutes=30))
+EXCHANGES = Exchanges(primary=CALENDAR, others={})
+SOURCE = CONFIG.bars.sources[0]
+# The sample's closes are adjusted for dividends; here they pass for closes that are not, so that adjusting is done.
+BASIS = "split"
 # The first session a fold is tested on, where a missing purge would show, and one amid a test part.
 CUTS = (date(2021, 12, 31), date(2022, 8, 17))
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """The stages over one answer of the source and one universe, each made when it is first looked at."""
+    """The stages over one answer of the source and one universe, each made when it is first looked at.
+
+    Args:
+        fetched: `FETCHED_COLUMNS`.
+        actions: `ACTION_COLUMNS`.
+        universe: a frame of `UNIVERSE`.
+        last: last session that returns are wanted of.
+    """
 
     fetched: pl.DataFrame
+    actions: pl.DataFrame
     universe: pl.DataFrame
     last: date = LAST
 
     @cached_property
-    def bars(self) -> pl.DataFrame:
-        good, _ = split(self.fetched, config=CONFIG.bars, calendar=CALENDAR)
-        added = new_revisions(
+    def judged(self) -> Judged:
+        told = answered(self.fetched)
+        return judge_sessions(
+            rules_stage.judge_rows(
+                told,
+                source=SOURCE,
+                basis=BASIS,
+                actions=self.actions,
+                before=told.clear().select(*FETCHED_COLUMNS),
+                exchange_of=exchange_of(self.universe),
+                exchanges=EXCHANGES,
+                now=CALENDAR.available_at(LAST),
+                config=CONFIG.bars.rules,
+            ),
+            source=SOURCE,
+            config=CONFIG.bars.rules,
+        )
+
+    @cached_property
+    def history(self) -> pl.DataFrame:
+        return new_revisions(
             MARKET_BARS.empty(),
-            good,
-            source=CONFIG.bars.source,
-            basis=sample.BASIS,
-            calendar=CALENDAR,
-            fetched_at=CALENDAR.available_at(LAST),
-            payload_hash="",
+            self.judged.good,
+            source=SOURCE,
+            basis=BASIS,
+            exchanges=EXCHANGES,
+            exchange_of=exchange_of(self.universe),
             run_id="",
         )
-        return latest(added)
+
+    @property
+    def bars(self) -> pl.DataFrame:
+        return latest(self.history)
+
+    @cached_property
+    def corporate_actions(self) -> pl.DataFrame:
+        asked = self.universe.select("symbol").unique()
+        added, _ = new_actions(
+            CORPORATE_ACTIONS.empty(),
+            answered(self.actions),
+            answered(asked).with_columns(first=CONFIG.bars.from_session, last=LAST),
+            MARKET_BARS.empty(),
+            source=SOURCE,
+            exchanges=EXCHANGES,
+            exchange_of=exchange_of(self.universe),
+            run_id="",
+        )
+        return added
 
     @cached_property
     def returns(self) -> pl.DataFrame:
-        every = log_returns(
-            self.bars,
+        return returns_stage.returns_of(
+            self.history,
+            self.corporate_actions,
+            universe=self.universe,
+            exchanges=EXCHANGES,
+            sources=CONFIG.bars.sources,
             sessions=CALENDAR.between(CONFIG.bars.from_session, self.last),
             symbols=sorted(self.universe["symbol"].unique()),
             fill=CONFIG.execution.fill,
+            rules=CONFIG.bars.rules,
         )
-        return universe_stage.within_membership(every, self.universe)
 
     @cached_property
     def sessions(self) -> tuple[date, ...]:
@@ -103,10 +168,13 @@ class Flow:
     def symbols(self) -> tuple[str, ...]:
         return universe_stage.symbols_of(self.universe, "core")
 
+    def panel(self, name: str) -> np.ndarray:
+        return to_panel(self.returns, name, sessions=self.sessions, symbols=self.symbols)
+
     @cached_property
     def graph(self) -> pl.DataFrame:
         neighbours = correlation.correlation_neighbours(
-            to_panel(self.returns, "close_return", sessions=self.sessions, symbols=self.symbols),
+            self.panel("close_return"),
             window=CONFIG.graphs.window,
             k=CONFIG.graphs.k,
             min_abs_corr=CONFIG.graphs.min_abs_corr,
@@ -122,7 +190,7 @@ class Flow:
     @cached_property
     def data(self) -> Dataset:
         return build_dataset(
-            self.returns,
+            *(self.panel(name) for name in ("close_return", "fill_return")),
             self.graph,
             sessions=self.sessions,
             symbols=self.symbols,
@@ -183,7 +251,7 @@ class Flow:
             load_part=self.candidate.parts.__getitem__,
             predictions=self.predictions.filter(pl.col("model") == MODEL),
         )
-        fill_returns = to_panel(self.returns, "fill_return", sessions=self.sessions, symbols=self.symbols)
+        fill_returns = self.panel("fill_return")
         calibrated = self.folds[0].test[0] + CONFIG.forecasts.min_calibration_sessions + PURGE
         sessions = self.sessions[calibrated : self.sessions.index(at) + 1]
         frames = []
@@ -191,8 +259,9 @@ class Flow:
             made = publish.forecast_session(
                 session,
                 served=served,
-                data=self.data,
-                fill_returns_TxN=fill_returns,
+                market=publish.Market(
+                    data=self.data, fill_returns_TxN=fill_returns, sources=sources_on(session, self.returns)
+                ),
                 calendar=CALENDAR,
                 config=CONFIG,
                 status="ok",
@@ -203,6 +272,13 @@ class Flow:
     def _bytes_of(self, part: str) -> str:
         arrays = self.candidate.parts.get(part, {})
         return sha256_hex(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays)))
+
+
+def answered(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one answer, asked for when everything was over."""
+    return rows.with_columns(
+        fetched_at=pl.lit(CALENDAR.available_at(LAST), dtype=MOMENT), payload_hash=pl.lit("payload")
+    )
 
 
 def outcome_known(at: date) -> date:
@@ -219,6 +295,8 @@ def known_labels(flow: Flow, at: date) -> np.ndarray:
 # What may be looked at of a flow at the close of a session, in the order of the flow.
 STAGES: dict[str, Callable[[Flow, date], pl.DataFrame | np.ndarray]] = {
     "bars": lambda flow, _: flow.bars,
+    "quarantine": lambda flow, _: flow.judged.refused,
+    "actions": lambda flow, _: flow.corporate_actions,
     "returns": lambda flow, _: flow.returns,
     "graph": lambda flow, _: flow.graph,
     "statistics": lambda flow, _: flow.statistics,
@@ -248,21 +326,21 @@ def assert_equal_up_to(at: date, truth: Flow, other: Flow) -> None:
 
 def as_it_was() -> Flow:
     universe = universe_stage.read_universe(CONFIG.universe.file)
-    symbols = universe["symbol"].to_list()
-    return Flow(sample.fetch(symbols, first=CONFIG.bars.from_session, last=LAST).bars, universe)
+    fetched = _sample(tuple(universe["symbol"]))
+    return Flow(fetched, _dividends(fetched, share=0.05, seed=1), universe)
 
 
 def with_garbage_after(at: date, *, seed: int) -> Flow:
-    """Every price, every volume and every membership after `at` is nonsense; half the names lose most of their bars.
+    """Every price, volume, dividend and membership after `at` is nonsense; half the names lose most of their bars.
 
-    Names alternate: prices that are wild but pass the source's checks, so that they reach every later stage, and
-    prices that are absent, nought, negative or beyond any number.
+    Names alternate: prices that are wild but pass the rules of a row, so that they reach every later stage, and prices
+    that are absent, nought, negative or beyond any number, some of them told twice and some on a Saturday.
     """
     rng = np.random.default_rng(seed)
     flow = as_it_was()
     later = pl.col("session") > at
     wild = pl.col("symbol").is_in(flow.symbols[::2])
-    noise = {name: nonsense(flow.fetched.height, rng) for name in ("open", "high", "low", "close", "volume")}
+    noise = {name: nonsense(flow.fetched.height, rng) for name in VALUES}
     noise["close"][rng.random(flow.fetched.height) < 0.05] = np.inf
     whole = pl.Series(rng.lognormal(sigma=3, size=flow.fetched.height))
     broken = flow.fetched.with_columns(
@@ -272,12 +350,39 @@ def with_garbage_after(at: date, *, seed: int) -> Flow:
         close=pl.when(later & wild).then(whole).otherwise("close"),
         volume=pl.when(later & wild).then(0.0).otherwise("volume"),
     )
-    return Flow(fetched, _churned(flow.universe, at))
+    doubled = fetched.filter(later & ~wild).gather_every(7)
+    saturdays = fetched.filter(later & (pl.col("session").dt.weekday() == 5)).with_columns(
+        pl.col("session") + timedelta(days=1)
+    )
+    actions = pl.concat([flow.actions.filter(~later), _dividends(fetched.filter(later), share=0.5, seed=seed)])
+    return Flow(pl.concat([fetched, doubled, saturdays]), actions, _churned(flow.universe, at))
 
 
 def with_nothing_after(at: date) -> Flow:
-    flow = as_it_was()
-    return Flow(flow.fetched.filter(pl.col("session") <= at), flow.universe, last=at)
+    flow, known = as_it_was(), pl.col("session") <= at
+    return Flow(flow.fetched.filter(known), flow.actions.filter(known), flow.universe, last=at)
+
+
+def _sample(symbols: tuple[str, ...]) -> pl.DataFrame:
+    access = Access(
+        config=CONFIG,
+        keys={},
+        guard=lambda send: send(),
+        exchanges=EXCHANGES,
+        now=lambda: CALENDAR.available_at(LAST),
+        home=Path(),
+        scratch=Path(),
+    )
+    return sample.open_source(access).fetch(Ask(symbols, "XNYS", CONFIG.bars.from_session, LAST)).bars
+
+
+def _dividends(fetched: pl.DataFrame, *, share: float, seed: int) -> pl.DataFrame:
+    """A dividend of up to 2 % of the close on a share of the bars, whatever the close."""
+    paid = fetched.filter(pl.Series(np.random.default_rng(seed).random(fetched.height) < share))
+    part = pl.Series(np.random.default_rng(seed).uniform(0, 0.02, paid.height))
+    return paid.select("symbol", "session", kind=pl.lit("dividend"), value=pl.col("close") * part).select(
+        list(ACTION_COLUMNS)
+    )
 
 
 def _churned(universe: pl.DataFrame, at: date) -> pl.DataFrame:
@@ -326,16 +431,31 @@ def test_the_garbage_reaches_every_stage_after_the_session():
         ours, theirs = look(truth(), later), look(garbage(at), later)
         same = ours.equals(theirs) if isinstance(ours, pl.DataFrame) else ours.tobytes() == theirs.tobytes()
         assert not same, stage
+    refused = garbage(at).judged.refused["rule"]
+    assert refused.str.starts_with(PREFIX).any()
+    assert {"conflicting_key", "duplicate_key", "not_a_session", "not_finite", "price_negative"} <= set(refused)
+    kept = garbage(at).bars.filter(pl.col("session") > at)["session"].n_unique()
+    assert kept > len(CALENDAR.between(at, LAST)) / 2, "most sessions must not be refused whole"
 
 
 def test_a_name_that_joins_later_changes_scores_by_the_rounding_of_a_wider_program_alone():
     at, flow = CUTS[0], truth()
     joined = flow.fetched.filter(pl.col("symbol") == flow.symbols[0], pl.col("session") > at)
     prices = pl.Series(np.random.default_rng(1).lognormal(size=joined.height))
-    member = {"symbol": "NEW", "from_session": CALENDAR.offset(at, 1), "tier": "core", "sector": "New"}
+    member = {
+        "symbol": "NEW",
+        "from_session": CALENDAR.offset(at, 1),
+        "tier": "core",
+        "sector": "New",
+        "exchange": "XNYS",
+        "priority": len(flow.universe),
+    }
     other = Flow(
         pl.concat([flow.fetched, joined.with_columns(symbol=pl.lit("NEW"), close=prices)]),
-        UNIVERSE.conform(pl.concat([flow.universe, pl.DataFrame(member)], how="diagonal")),
+        flow.actions,
+        UNIVERSE.conform(
+            pl.concat([flow.universe, pl.DataFrame(member, schema_overrides=dict(UNIVERSE.columns))], how="diagonal")
+        ),
     )
     rows, keep = flow.sessions.index(at) + 1, [other.symbols.index(symbol) for symbol in flow.symbols]
     for stage in ("bars", "returns", "graph"):
@@ -356,6 +476,44 @@ def test_a_name_that_joins_later_changes_scores_by_the_rounding_of_a_wider_progr
 
 
 # --- planted leaks, one function each: the test above must fail ----------------------------------------------------
+
+
+def test_a_planted_rule_that_waits_for_the_next_bar_is_caught(monkeypatch):
+    """A spike that the next bar takes back is easy to see, one session too late."""
+    honest = rules_stage._jumps
+
+    def taken_back(levels, starts, limit):
+        ahead = np.append(np.abs(np.diff(levels)) > 0.5, False)
+        return honest(levels, starts, limit) | (ahead & ~np.append(starts[1:], True))
+
+    monkeypatch.setattr(rules_stage, "_jumps", taken_back)
+    with pytest.raises(AssertionError, match=f"look-ahead: bars of {CUTS[0]}"):
+        assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))
+
+
+def test_a_planted_adjustment_by_a_dividend_still_to_come_is_caught(monkeypatch):
+    honest = returns_stage.latest_actions
+    before = {after: session for session, after in pairwise(CALENDAR.sessions)}
+
+    def early(actions, *, known_at):
+        return honest(actions, known_at=known_at).with_columns(pl.col("session").replace_strict(before))
+
+    monkeypatch.setattr(returns_stage, "latest_actions", early)
+    with pytest.raises(AssertionError, match=f"look-ahead: returns of {CUTS[0]}"):
+        assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))
+
+
+def test_a_planted_split_detector_that_looks_at_the_bar_after_is_caught(monkeypatch):
+    honest = returns_stage.split_like
+
+    def confirmed(bars, actions, **settings):
+        far = (pl.col("close").shift(-1).over("symbol", "source") / pl.col("close")).log().abs() > 0.5
+        more = bars.filter(far).select("symbol", "source", "session", ratio=pl.lit(2.0))
+        return pl.concat([honest(bars, actions, **settings), more]).unique(("symbol", "source", "session"))
+
+    monkeypatch.setattr(returns_stage, "split_like", confirmed)
+    with pytest.raises(AssertionError, match=f"look-ahead: returns of {CUTS[0]}"):
+        assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))
 
 
 def test_a_planted_centred_window_of_the_graph_is_caught(monkeypatch):
@@ -409,12 +567,12 @@ def test_a_planted_calibration_on_outcomes_still_to_come_is_caught(monkeypatch):
 
 
 def test_a_planted_choice_of_those_that_survived_is_caught(monkeypatch):
-    honest = universe_stage.within_membership
+    honest = returns_stage.within_membership
 
     def survivors(rows, universe):
         alive = universe.filter(pl.col("to_session").is_null())
         return honest(rows, universe).filter(pl.col("symbol").is_in(alive["symbol"].implode()))
 
-    monkeypatch.setattr(universe_stage, "within_membership", survivors)
+    monkeypatch.setattr(returns_stage, "within_membership", survivors)
     with pytest.raises(AssertionError, match="look-ahead: returns of 2020"):
         assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))

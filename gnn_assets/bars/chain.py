@@ -42,7 +42,7 @@ def source_plugin(name: str) -> SourcePlugin:
     Raises:
         PluginError: if there is none of that name.
     """
-    return load_plugin(SOURCES, name)  # ty: ignore[invalid-return-type] - a module that the contract test holds to it
+    return load_plugin(SOURCES, name)  # ty: ignore[invalid-explicit-return] - a module that the contract test holds to it
 
 
 def source_rate(config: Config, name: str) -> RateConfig | None:

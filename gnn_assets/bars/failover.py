@@ -12,10 +12,11 @@ from datetime import date, datetime
 from pathlib import Path
 from traceback import extract_tb
 
+import polars as pl
 from polars.exceptions import PanicException
 
 from gnn_assets.bars.breaker import Breaker
-from gnn_assets.bars.fetched import Ask, Fetched, Source
+from gnn_assets.bars.fetched import Ask, Fetched, Source, no_bars
 from gnn_assets.bars.guard import RequestGuard
 from gnn_assets.core.errors import GnnAssetsError, Malformed, NoData, SourceError, Upstream
 
@@ -83,7 +84,7 @@ class Gathered:
 
     Args:
         failures: symbol that no source served → what each source of the chain had to say, joined by "; ".
-        served: symbol → source that gave its bars.
+        served: symbol → source that gave its bars; of several the one that had the newest session wanted.
         requests: source → requests sent, further tries included.
     """
 
@@ -219,19 +220,25 @@ class _Work:
 
     def settle(self, name: str, ask: Ask, outcome: Fetched | SourceError) -> None:
         """Takes note of an ask's outcome, symbol by symbol."""
-        given = set(outcome.bars["symbol"].unique()) if isinstance(outcome, Fetched) else set()
+        told = outcome.bars if isinstance(outcome, Fetched) else no_bars()
+        given = set(told["symbol"].unique())
+        newest = set(told.filter(pl.col("session") == ask.last)["symbol"].unique())
         for symbol in ask.symbols:
             fault = outcome.failures.get(symbol) if isinstance(outcome, Fetched) else outcome
             if fault is None and symbol not in given:
                 fault = NoData.of(symbol, expected="bars, or why there are none", was="neither", do="name a source")
             self._untried[name].pop(symbol)
-            if fault is None:
+            if fault is None and symbol in newest:
                 self.served[symbol] = name
                 for left in self._untried.values():
                     left.pop(symbol, None)
+            elif fault is None:
+                # Late, or the symbol did not trade: what it gave is kept, and another source may have the rest.
+                self.served.setdefault(symbol, name)
             else:
                 self._reasons[symbol][name] = _sentence(name, str(fault))
-                self._out_of_sources += not any(symbol in left for left in self._untried.values())
+                lost = symbol not in self.served and not any(symbol in left for left in self._untried.values())
+                self._out_of_sources += lost
 
     def failures(self) -> dict[str, str]:
         """Symbols that nobody served → why, source by source, in the order of the needs."""

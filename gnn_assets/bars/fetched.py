@@ -48,6 +48,11 @@ class Ask:
     last: date
 
 
+def no_bars() -> pl.DataFrame:
+    """No bars: `FETCHED_COLUMNS`, empty."""
+    return pl.DataFrame(schema=dict(FETCHED_COLUMNS))
+
+
 def no_actions() -> pl.DataFrame:
     """No corporate actions: `ACTION_COLUMNS`, empty."""
     return pl.DataFrame(schema=dict(ACTION_COLUMNS))

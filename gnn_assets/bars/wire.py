@@ -50,7 +50,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     told = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
     if told is None:
         return None
-    if told.strip().isdigit():
+    if told.isascii() and told.strip().isdecimal():
         return float(told)
     try:
         until = parsedate_to_datetime(told)

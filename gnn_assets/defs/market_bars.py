@@ -67,9 +67,10 @@ class BarsUpdate:
         actions: CORPORATE_ACTIONS rows to append.
         refused: rows for quarantine.
         asked: the whole of BARS_ASKED afterwards.
-        failures: symbol → why no source gave its bars, those of earlier updates that were not asked again included.
+        failures: symbol → why no source gave its bars.
         kinds: what kind of revision each revised symbol had.
         landed: answers that are in here and need not be kept apart once this is published.
+        not_asked: symbol → why it failed before, where it was not asked for again.
         metadata: how the asking went.
         intact: whether every stored file was whole; if not, the table is written anew instead of appended to.
         whole: where it was not, every row that could be saved.
@@ -82,6 +83,7 @@ class BarsUpdate:
     failures: Mapping[str, str]
     kinds: pl.DataFrame
     landed: Sequence[Landed]
+    not_asked: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     whole: pl.DataFrame | None = None
 
@@ -132,20 +134,27 @@ def update(run: StageRun) -> BarsUpdate:
     chain = open_sources(platform)
     before = dead_letters(platform)
     wanted = _wanted(run.request, universe, before)
-    asking = _Asking(run, chain, universe, wanted=wanted, damaged=saved is not None)
+    asking = _Asking(run, chain, universe, damaged=saved is not None)
     # What lies on this machine costs no request: it is read whole each time, so that any change of it shows.
     local = {source.name for source in chain.opened if source_rate(run.config, source.name) is None}
     whole = {(symbol, source) for symbol in wanted or universe["symbol"].unique() for source in local}
-    merged = _merged(run, universe, saved, asking.ask(refetch=whole))
-    # Where a source moved the basis of a symbol's prices, what lies before the overlap is on the old one.
+    landed = asking.ask(wanted, refetch=whole)
+    merged = _merged(run, universe, saved, landed)
+    failures = dict(asking.failures)
+    # What lies before the overlap may have changed too: a source moves all earlier prices at a split, for one.
     moved = to_refetch(merged.kinds) - whole
     if moved:
-        merged = _merged(run, universe, saved, asking.ask(refetch=moved))
+        again = asking.ask(sorted({symbol for symbol, _ in moved}), refetch=moved)
+        lost = moved - _given([answer for answer in again if answer not in landed])
+        failures |= {
+            symbol: f"{source}: its whole history has changed and was not given again" for symbol, source in lost
+        }
+        merged = _merged(run, universe, saved, again, without=lost)
     write_atomic(platform.source_states_file, seal({"states": chain.states(now=platform.clock.now())}))
-    not_asked = {symbol: reason for symbol, reason in before.items() if symbol not in asking.asked_for}
     return replace(
         merged,
-        failures={**not_asked, **asking.failures},
+        failures=failures,
+        not_asked={symbol: reason for symbol, reason in before.items() if symbol not in asking.asked_for},
         metadata=asking.metadata(),
         whole=pl.concat([saved, merged.added]) if saved is not None else None,
     )
@@ -160,17 +169,20 @@ class _Asking:
         chain: Chain,
         universe: pl.DataFrame,
         *,
-        wanted: Sequence[str] | None,
         damaged: bool,
     ) -> None:
-        self._run, self._chain, self._universe, self._wanted, self._damaged = run, chain, universe, wanted, damaged
+        self._run, self._chain, self._universe, self._damaged = run, chain, universe, damaged
         self.asked_for: set[str] = set()
         self.failures: dict[str, str] = {}
         self._served: dict[str, str] = {}
         self._requests: dict[str, int] = {}
 
-    def ask(self, *, refetch: Collection[tuple[str, str]] = ()) -> list[Landed]:
-        """Every answer that is not in the lake yet, those of a run that was killed included."""
+    def ask(self, symbols: Sequence[str] | None, *, refetch: Collection[tuple[str, str]]) -> list[Landed]:
+        """Asks for what is missing of some symbols (None: all), and for whole histories where `refetch` says so.
+
+        Returns:
+            Every answer that is not in the lake yet, those of a run that was killed included.
+        """
         platform, request, config = self._run.platform, self._run.request, self._run.config
         # What a damaged file lost must be asked for again, all of it.
         asked = BARS_ASKED.empty() if self._damaged else stored(platform, BARS_ASKED)
@@ -184,7 +196,7 @@ class _Asking:
             last=_day(request.last, "last"),
             now=platform.clock.now(),
             overlap=config.bars.overlap_sessions,
-            symbols=self._wanted,
+            symbols=symbols,
             refetch=refetch,
         )
         self.asked_for |= {need.symbol for need in gaps}
@@ -254,17 +266,38 @@ class _Asking:
         )
 
 
-def _merged(run: StageRun, universe: pl.DataFrame, saved: pl.DataFrame | None, landed: Sequence[Landed]) -> BarsUpdate:
-    """What the landed answers add to what is stored, judged source by source."""
+def _merged(
+    run: StageRun,
+    universe: pl.DataFrame,
+    saved: pl.DataFrame | None,
+    landed: Sequence[Landed],
+    *,
+    without: Collection[tuple[str, str]] = (),
+) -> BarsUpdate:
+    """What the landed answers add to what is stored, judged source by source.
+
+    Args:
+        run: the materialization.
+        universe: a frame of `UNIVERSE`.
+        saved: what could be saved of damaged bars; None if they are whole.
+        landed: the answers.
+        without: symbols and sources whose answers do not count.
+    """
     platform = run.platform
     venue = exchange_of(universe)
     common = {"exchanges": platform.exchanges, "exchange_of": venue, "run_id": run.run_id}
     known_actions = stored(platform, CORPORATE_ACTIONS)
     added, actions, refused = [], [], []
     kinds = [classify(MARKET_BARS.empty(), MARKET_BARS.empty(), told=MARKET_BARS.empty())]
+    asked = _answered(landed).filter(~_pairs_in(without))
     for source, answers in _by_source(landed).items():
-        told = _newest_told(platform, answers, "bars", key=("symbol", "session"))
-        told_actions = _newest_told(platform, answers, "actions", key=("symbol", "session", "kind"))
+        left_out = [symbol for symbol, by in without if by == source]
+        told, told_actions = (
+            _newest_told(platform, answers, name, key=key).filter(~pl.col("symbol").is_in(left_out))
+            for name, key in (("bars", ("symbol", "session")), ("actions", ("symbol", "session", "kind")))
+        )
+        if told.is_empty():
+            continue
         basis = str(answers[-1].facts["basis"])
         # Some sessions more, so that the first row told is held against the one before it.
         first: date = told["session"].min()  # ty: ignore[invalid-assignment] - a Date column
@@ -289,7 +322,7 @@ def _merged(run: StageRun, universe: pl.DataFrame, saved: pl.DataFrame | None, l
         )
         new = new_revisions(history, judged.good, source=source, basis=basis, **common)
         new_acts, impossible = new_actions(
-            known_actions, told_actions, _answered(answers), history, source=source, **common
+            known_actions, told_actions, asked.filter(pl.col("source") == source), history, source=source, **common
         )
         added.append(new)
         actions.append(new_acts)
@@ -299,7 +332,7 @@ def _merged(run: StageRun, universe: pl.DataFrame, saved: pl.DataFrame | None, l
         added=pl.concat([MARKET_BARS.empty(), *added]),
         actions=pl.concat([CORPORATE_ACTIONS.empty(), *actions]),
         refused=pl.concat([QUARANTINE.empty(), *refused]).unique(QUARANTINE.key, keep="last", maintain_order=True),
-        asked=merge_asked(stored(platform, BARS_ASKED), _answered(landed)),
+        asked=merge_asked(stored(platform, BARS_ASKED) if saved is None else BARS_ASKED.empty(), asked),
         failures={},
         kinds=pl.concat(kinds),
         landed=landed,
@@ -344,6 +377,18 @@ def _answered(landed: Sequence[Landed]) -> pl.DataFrame:
         for symbol in answer.facts["symbols"]
     ]
     return pl.DataFrame(rows, schema={**BARS_ASKED.columns, "payload_hash": pl.String})
+
+
+def _given(answers: Sequence[Landed]) -> set[tuple[str, str]]:
+    """Symbols and sources that answers were given for."""
+    return {(symbol, str(answer.facts["source"])) for answer in answers for symbol in answer.facts["symbols"]}
+
+
+def _pairs_in(pairs: Collection[tuple[str, str]]) -> pl.Expr:
+    """Whether a row's symbol and source are one of the pairs."""
+    return pl.any_horizontal(
+        pl.lit(False), *((pl.col("symbol") == symbol) & (pl.col("source") == source) for symbol, source in pairs)
+    )
 
 
 def _as_quarantined(actions: pl.DataFrame, source: str) -> pl.DataFrame:
@@ -440,7 +485,7 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
         universe=universe,
         config=config.bars,
     )
-    failures = failure_reasons(
+    failures = dict(update.not_asked) | failure_reasons(
         fetch=update.failures,
         held=held_back(_recent_splits(findings, platform)),
         coverage=coverage_failures(

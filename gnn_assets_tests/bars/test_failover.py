@@ -205,6 +205,35 @@ def test_no_data_for_symbol_after_symbol_opens_no_circuit(told):
     assert chain[0].breaker.state == "closed"
 
 
+class LateSource(ScriptedSource):
+    """Has every session but the newest one."""
+
+    def fetch(self, ask):
+        fetched = super().fetch(ask)
+        return Fetched(fetched.bars.with_columns(session=pl.lit(FIRST)), fetched.failures, fetched.payload_hash)
+
+
+def late(name, clock):
+    made = opened(name, clock)
+    return Opened(name, LateSource(made.guard, clock), made.guard, made.breaker)
+
+
+def test_a_source_that_has_not_got_the_newest_session_yet_is_kept_and_the_next_is_asked_too():
+    clock, desk = HandClock(), Desk()
+    gathered = desk.gather(needs_of(2), [late("primary", clock), opened("second", clock)], clock)
+    assert gathered.served == {"S000": "second", "S001": "second"}
+    assert desk.stored() == {"S000": ["primary", "second"], "S001": ["primary", "second"]}
+    assert desk.told[-1][:2] == (2, 2)
+
+
+def test_a_newest_session_that_nobody_has_is_no_failure_of_the_fetch():
+    clock, desk = HandClock(), Desk()
+    gathered = desk.gather(needs_of(2), [late("primary", clock), opened("second", clock, down)], clock)
+    assert gathered.served == {"S000": "primary", "S001": "primary"}
+    assert gathered.failures == {}
+    assert desk.told[-1][:2] == (2, 2)
+
+
 def test_a_symbol_that_an_answer_passes_over_in_silence_is_not_taken_for_served():
     class Silent(ScriptedSource):
         def fetch(self, ask):

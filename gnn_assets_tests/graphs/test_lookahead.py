@@ -35,7 +35,6 @@ def returns_from(told):
         exchanges=exchanges(),
         now=END,
         config=RULES,
-        max_range_excess=RULES.max_range_excess,
     ).good
     return returns_of(
         record(MARKET_BARS.empty(), good.select(*FETCHED_COLUMNS), at=END),
