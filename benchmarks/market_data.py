@@ -38,7 +38,8 @@ from gnn_assets.core.clock import SnapshotClock
 from gnn_assets.core.config import build_config
 from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.store.lake import Lake
-from gnn_assets.store.panel import PanelData, Panels, to_panel
+from gnn_assets.store.panel import to_panel
+from gnn_assets.store.panels import PanelData, Panels
 
 SEED = 20221228
 LAST_YEAR = 2022

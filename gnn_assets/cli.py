@@ -133,6 +133,14 @@ def _update(request: dict[str, Any]) -> None:
 
 
 @app.command()
+def collect() -> None:
+    """Remove stored versions that nothing cites any more; what is removed can be made again."""
+    from gnn_assets.defs.clean_up import clean_up
+
+    typer.echo(clean_up(Platform.from_environment()))
+
+
+@app.command()
 def verify(
     session: Annotated[
         datetime, typer.Option(formats=["%Y-%m-%d"], help="Session whose published forecasts are recomputed.")

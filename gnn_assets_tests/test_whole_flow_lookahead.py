@@ -57,7 +57,7 @@ CONFIG = build_config(
             "from_session": "2020-06-01",
             # A wild price must get past the refusal of jumps, to do its harm further down; and of the sessions after
             # the cut, some must be refused whole and others not.
-            "rules": {"max_abs_log_return": 1000.0, "max_rule_share": 0.4},
+            "rules": {"max_abs_log_return": 1000.0, "max_rule_share": 0.25},
         },
         "graphs": {"window": 40, "min_overlap": 30},
         "models": {
@@ -350,7 +350,8 @@ def with_garbage_after(at: date, *, seed: int) -> Flow:
         close=pl.when(later & wild).then(whole).otherwise("close"),
         volume=pl.when(later & wild).then(0.0).otherwise("volume"),
     )
-    doubled = fetched.filter(later & ~wild).gather_every(7)
+    again = fetched.filter(later & ~wild).gather_every(7)
+    doubled = again.with_columns(volume=pl.when(pl.int_range(pl.len()) % 2 == 0).then(1.0).otherwise("volume"))
     saturdays = fetched.filter(later & (pl.col("session").dt.weekday() == 5)).with_columns(
         pl.col("session") + timedelta(days=1)
     )

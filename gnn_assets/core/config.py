@@ -314,6 +314,8 @@ class RuntimeConfig(Section):
 
     threads: Count
     lock_timeout_seconds: NonNegative
+    keep_versions: Count
+    grace_hours: Positive
     retries: Annotated[int, Field(ge=0)]
     retry_delay_seconds: NonNegative
 

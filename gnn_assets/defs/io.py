@@ -26,6 +26,7 @@ from gnn_assets.core.errors import (
     LockTimeout,
     MissingArtefact,
     PointerConflict,
+    ReadOnly,
     StoreError,
 )
 from gnn_assets.core.hashing import json_hash
@@ -74,7 +75,7 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
             with contextlib.suppress(StoreError):
                 platform.ledger.append("events", {"event": "stage_failed", "asset": stage.name, "reason": str(error)})
             # Asking again mends a lock or a full disk at times, and never what this platform itself refused.
-            passing = isinstance(error, LockTimeout | DiskFull | PointerConflict)
+            passing = isinstance(error, LockTimeout | DiskFull | ReadOnly | PointerConflict)
             raise dg.Failure(description=str(error), allow_retries=passing) from error
 
     return asset

@@ -8,7 +8,8 @@ from gnn_assets.bars.schema import MARKET_BARS, RETURNS
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.resources import Platform
-from gnn_assets.store.panel import Panel, PanelData, to_panel
+from gnn_assets.store.panel import to_panel
+from gnn_assets.store.panels import Panel, PanelData
 
 RETURN_FIELDS = ("close_return", "fill_return")
 FIELDS = (*VALUES, *RETURN_FIELDS)

@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import Field
 
 from gnn_assets.bars.actions import latest_actions, new_actions
+from gnn_assets.bars.bad_sessions import PREFIX as BAD_SESSION
 from gnn_assets.bars.bad_sessions import judge_sessions
 from gnn_assets.bars.chain import Chain, open_chain, source_plugin, source_rate
 from gnn_assets.bars.checks import bars_checks
@@ -189,7 +190,7 @@ class _Asking:
         gaps = needs(
             self._universe,
             asked,
-            landed=_answered(platform.landing.landed()).select(list(BARS_ASKED.columns)),
+            landed=_answered(platform.landing.landed(), late=False).select(list(BARS_ASKED.columns)),
             sources=[source.name for source in self._chain.opened],
             exchanges=platform.exchanges,
             first=_day(request.first, "first") or config.bars.from_session,
@@ -246,10 +247,14 @@ class _Asking:
 
     def _land(self, answer: Answered) -> None:
         ask, fetched = answer.ask, answer.fetched
+        answered = [symbol for symbol in ask.symbols if symbol not in fetched.failures]
+        present = set(fetched.bars.filter(pl.col("session") == ask.last)["symbol"])
         facts = {
             "source": answer.source,
             "basis": answer.basis,
-            "symbols": [symbol for symbol in ask.symbols if symbol not in fetched.failures],
+            "symbols": answered,
+            # Without a bar of the last session, which may still come.
+            "late": [symbol for symbol in answered if symbol not in present],
             "first": ask.first.isoformat(),
             "last": ask.last.isoformat(),
             "fetched_at": answer.fetched_at.isoformat(),
@@ -340,9 +345,9 @@ def _merged(
 
 
 def _by_source(landed: Sequence[Landed]) -> dict[str, list[Landed]]:
-    """Answers of each source, the oldest first."""
+    """Answers of each source, the oldest first; of two from one moment of a clock that stands still, the fuller last."""
     by_source: dict[str, list[Landed]] = {}
-    for answer in sorted(landed, key=lambda one: one.facts["fetched_at"]):
+    for answer in sorted(landed, key=lambda one: (one.facts["fetched_at"], one.rows["bars"])):
         by_source.setdefault(str(answer.facts["source"]), []).append(answer)
     return by_source
 
@@ -353,17 +358,23 @@ def _newest_told(platform: Platform, answers: Sequence[Landed], name: str, *, ke
         platform.landing.frames(answer, name).with_columns(
             fetched_at=pl.lit(datetime.fromisoformat(answer.facts["fetched_at"]), dtype=MOMENT),
             payload_hash=pl.lit(answer.facts["payload_hash"]),
+            place=pl.lit(place, dtype=pl.Int32),
         )
-        for answer in answers
+        for place, answer in enumerate(answers)
     ]
     rows = pl.concat(frames)
-    if len(frames) == 1:
-        return rows
-    return rows.filter(pl.col("fetched_at") == pl.col("fetched_at").max().over(key))
+    if len(frames) > 1:
+        rows = rows.filter(pl.col("place") == pl.col("place").max().over(key))
+    return rows.drop("place")
 
 
-def _answered(landed: Sequence[Landed]) -> pl.DataFrame:
-    """What answers were given for: ``symbol``, ``source``, ``first``, ``last``, ``fetched_at``, ``payload_hash``."""
+def _answered(landed: Sequence[Landed], *, late: bool = True) -> pl.DataFrame:
+    """What answers were given for: ``symbol``, ``source``, ``first``, ``last``, ``fetched_at``, ``payload_hash``.
+
+    Args:
+        landed: the answers.
+        late: whether symbols count whose bar of the last session was not among them.
+    """
     rows = [
         {
             "symbol": symbol,
@@ -375,6 +386,7 @@ def _answered(landed: Sequence[Landed]) -> pl.DataFrame:
         }
         for answer in landed
         for symbol in answer.facts["symbols"]
+        if late or symbol not in answer.facts["late"]
     ]
     return pl.DataFrame(rows, schema={**BARS_ASKED.columns, "payload_hash": pl.String})
 
@@ -508,21 +520,25 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
     )
     if run.request.accept_revisions:
         revisions = replace(revisions, severity="warn")
+    checks = (
+        *bars_checks(
+            newest,
+            refused=update.refused,
+            findings=findings,
+            failures=failures,
+            universe=universe,
+            exchanges=platform.exchanges,
+            now=platform.clock.now(),
+            config=config.bars,
+        ),
+        revisions,
+    )
+    if any(check.blocks for check in checks):
+        # What is refused for what it says, not for what it lacks, is asked for anew: its source may have corrected it.
+        platform.landing.clear(*(update.landed if revisions.blocks else _of_bad_sessions(update, platform)))
     return Report(
         data_end=data_end,
-        checks=(
-            *bars_checks(
-                newest,
-                refused=update.refused,
-                findings=findings,
-                failures=failures,
-                universe=universe,
-                exchanges=platform.exchanges,
-                now=platform.clock.now(),
-                config=config.bars,
-            ),
-            revisions,
-        ),
+        checks=checks,
         metadata={
             "dagster/row_count": newest.height,
             "rows_added": update.added.height,
@@ -536,6 +552,20 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
     )
 
 
+def _of_bad_sessions(update: BarsUpdate, platform: Platform) -> list[Landed]:
+    """Answers of sources that had a session refused whole among those that are still asked for again."""
+    bad = update.refused.filter(
+        pl.col("rule").str.starts_with(BAD_SESSION), pl.col("session") >= _overlap_starts(platform)
+    )
+    sources = set(bad["source"])
+    return [answer for answer in update.landed if answer.facts["source"] in sources]
+
+
+def _overlap_starts(platform: Platform) -> date:
+    """The first session that is still asked for again."""
+    return platform.calendar.offset(platform.last_session, -platform.config.bars.overlap_sessions)
+
+
 def _newest_with(platform: Platform, update: BarsUpdate) -> pl.DataFrame:
     """The newest revision of each bar, once the update is stored; provenance left out."""
     columns = [name for name in MARKET_BARS.columns if name not in MARKET_BARS.provenance]
@@ -546,8 +576,7 @@ def _newest_with(platform: Platform, update: BarsUpdate) -> pl.DataFrame:
 
 def _recent_splits(findings: pl.DataFrame, platform: Platform) -> pl.DataFrame:
     """Split-like moves of sessions that are still asked for again: older ones are history, and give no return."""
-    first = platform.calendar.offset(platform.last_session, -platform.config.bars.overlap_sessions)
-    return findings.filter((pl.col("finding") == "split_like") & (pl.col("last") >= first)).select(
+    return findings.filter((pl.col("finding") == "split_like") & (pl.col("last") >= _overlap_starts(platform))).select(
         "symbol", "source", session="last", ratio="value"
     )
 

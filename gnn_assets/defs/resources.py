@@ -20,7 +20,7 @@ from gnn_assets.store.cards import Cards
 from gnn_assets.store.lake import Lake
 from gnn_assets.store.landing import Landing, Refusals
 from gnn_assets.store.ledger import Ledger
-from gnn_assets.store.panel import Panels
+from gnn_assets.store.panels import Panels
 from gnn_assets.store.versions import Versions
 from gnn_assets.store.weights import WeightsStore
 

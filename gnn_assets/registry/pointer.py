@@ -58,6 +58,17 @@ class ChampionPointer:
         """The champion now; None before the first promotion."""
         return _champion(self.versions.current())
 
+    def newest(self, count: int) -> list[Champion]:
+        """The champions of the newest publications, newest first, each once."""
+        found: dict[str, Champion] = {}
+        for publication in self.versions.newest_first():
+            champion = _champion(publication)
+            if champion is not None:
+                found.setdefault(champion.version, champion)
+            if len(found) == count:
+                break
+        return list(found.values())
+
     def as_of(self, moment: datetime) -> Champion | None:
         """The champion that was served at a moment."""
         return _champion(self.versions.as_of(moment))

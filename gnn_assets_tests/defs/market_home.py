@@ -51,9 +51,7 @@ SEED = 20220103
 
 @cache
 def calendar() -> SessionCalendar:
-    return SessionCalendar.build(
-        "XNYS", first=date(2021, 1, 4), until=date(2022, 12, 30), grace=timedelta(minutes=30)
-    )
+    return SessionCalendar.build("XNYS", first=date(2021, 1, 4), until=date(2022, 12, 30), grace=timedelta(minutes=30))
 
 
 def sessions(count: int) -> tuple[date, ...]:

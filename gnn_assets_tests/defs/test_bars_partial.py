@@ -135,20 +135,16 @@ def test_a_symbol_that_is_not_asked_for_keeps_the_reason_it_failed_for(five_hund
     assert home.dead_letters() == {symbol: reasons[symbol] for symbol in LOST[1:]}
 
 
-def hundred(home_path, servers) -> MarketHome:
-    return MarketHome(home_path, names(100), servers)
-
-
 @pytest.mark.parametrize(("usable", "published"), [(79, False), (80, True), (81, True)])
 def test_below_80_of_100_symbols_nothing_new_is_published(tmp_path, usable, published):
     symbols = names(100)
     bars = traded(symbols, DAYS)
-    with vendors(bars, "massive") as servers:
-        home = hundred(tmp_path / "home", servers)
+    with vendors(bars, "alpaca") as servers:
+        home = MarketHome(tmp_path / "home", symbols, servers)
         assert home.update(YESTERDAY).success
         before, asked_before = home.table(MARKET_BARS), home.table(BARS_ASKED)
         lost = symbols[usable:]
-        tell(servers["massive"], bars.filter((pl.col("session") < TODAY) | ~pl.col("symbol").is_in(lost)))
+        tell(servers["alpaca"], without(bars, *lost))
 
         done = home.update(TODAY)
 
@@ -169,3 +165,25 @@ def test_below_80_of_100_symbols_nothing_new_is_published(tmp_path, usable, publ
         assert "\n" not in done.failures["market_bars"]
         (event,) = home.events("stage_refused")
         assert event["asset"] == "market_bars"
+        # What was answered is kept: the next run asks for the others alone, and publishes all.
+        tell(servers["alpaca"], bars)
+        servers["alpaca"].asked.clear()
+        assert home.update(TODAY).success
+        assert {one.query["symbols"] for one in servers["alpaca"].asked} == {",".join(lost)}
+        assert home.newest().filter(pl.col("session") == TODAY).height == 100
+
+
+def test_bars_that_were_late_are_asked_for_again_after_a_refused_run(tmp_path):
+    symbols = names(100)
+    bars = traded(symbols, DAYS)
+    with vendors(bars, "alpaca") as servers:
+        home = MarketHome(tmp_path / "home", symbols, servers)
+        assert home.update(YESTERDAY).success
+        # The vendor knows the symbols, but has no bar of today for 21 of them yet.
+        tell(servers["alpaca"], bars.filter((pl.col("session") < TODAY) | ~pl.col("symbol").is_in(symbols[79:])))
+        assert not home.update(TODAY).success
+        assert home.newest().filter(pl.col("session") == TODAY).is_empty()
+
+        tell(servers["alpaca"], bars)
+        assert home.update(TODAY).success
+        assert home.newest().filter(pl.col("session") == TODAY).height == 100

@@ -69,6 +69,15 @@ def test_the_successor_is_served_and_the_history_keeps_both(pointer, clock):
     ]
 
 
+def test_the_newest_champions_are_told_each_once_newest_first(pointer):
+    assert pointer.newest(5) == []
+    promote(pointer, FIRST, expected=None)
+    promote(pointer, SECOND, expected="w1")
+    promote(pointer, FIRST, expected="w2")
+    assert pointer.newest(5) == [FIRST, SECOND]
+    assert pointer.newest(1) == [FIRST]
+
+
 def test_who_was_served_at_a_moment_is_known_for_ever(pointer, clock):
     promote(pointer, FIRST, expected=None)
     clock.advance_to(MONDAY + 2 * DAY)

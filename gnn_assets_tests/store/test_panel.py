@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from gnn_assets.core.errors import MissingArtefact, StoreError
-from gnn_assets.store.panel import PanelData, Panels, from_panel, to_panel
+from gnn_assets.store.panel import from_panel, to_panel
+from gnn_assets.store.panels import PanelData, Panels
 from gnn_assets_tests.store.states import temporaries
 from gnn_assets_tests.store.worker import PROJECT, wait_for
 
