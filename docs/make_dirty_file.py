@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINE, S
 from gnn_assets.bars.venues import exchange_of
 from gnn_assets.core.clock import SnapshotClock
 from gnn_assets.core.config import build_config
+from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.core.settings import Settings
 from gnn_assets.definitions import build_definitions
 from gnn_assets.defs.market_bars import stored
@@ -47,6 +48,7 @@ SEED = 20171211
 SECOND_THOUGHTS = timedelta(hours=2)
 # With half of the last session missing, only a lower limit lets the whole file in.
 WHOLE_FILE = {"min_success_share": 0.5}
+_CALENDARS: dict[date, SessionCalendar] = {}
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,10 @@ class Ground:
             },
         )
         opened = Platform(settings=Settings(profile="test", home=self.home), config=config)
+        # Made once a session of the clock: it costs more than an update of a few symbols.
+        if self.session in _CALENDARS:
+            opened.calendar = _CALENDARS[self.session]
+        _CALENDARS[self.session] = opened.calendar
         opened.clock = SnapshotClock(opened.calendar.available_at(self.session) + later)
         return opened
 
@@ -181,7 +187,7 @@ def restated(told: pl.DataFrame, bars: pl.DataFrame, *, seed: int = SEED) -> tup
         The copy, in the file's columns; and the keys of the bars that changed, with ``kind``.
     """
     rng = np.random.default_rng(seed)
-    rows = told.join(bars.select(*KEY, "flags"), on=KEY, maintain_order="left").with_columns(
+    rows = told.join(bars.select(*KEY, "flags"), on=KEY, how="inner", maintain_order="left").with_columns(
         middle=((pl.col("high") + pl.col("low")) / 2).round(4)
     )
     moved = str(rng.choice(rows["symbol"].unique().sort().to_numpy()))
@@ -313,17 +319,23 @@ def _head(told: pl.DataFrame, session: date) -> tuple[str, ...]:
     return (
         f"# {_today(session)}",
         "",
-        "**Asked.** What becomes of a real, dirty file when it is ingested by the update path: which rows are refused "
-        "and which values taken away, is anything repaired in silence, and does a second look add anything?",
+        (
+            "**Asked.** What becomes of a real, dirty file when it is ingested by the update path: which rows are refused "
+            "and which values taken away, is anything repaired in silence, and does a second look add anything?"
+        ),
         "",
-        "**How.** `python docs/make_dirty_file.py` on the raw end-of-day files published with Feng et al., \"Temporal "
-        'Relational Ranking for Stock Prediction" (TOIS 2019): '
-        f"{told.height:,} bars of {told['symbol'].n_unique():,} NASDAQ stocks, {told['session'].min()} to "
-        f"{told['session'].max()}, adjusted for splits. Source `files`, exchange XNYS, profile `test` with the clock at "
-        f"the file's last session; the assets `universe`, `market_bars` and `returns` in a fresh home. Seed {SEED}.",
+        (
+            '**How.** `python docs/make_dirty_file.py` on the raw end-of-day files published with Feng et al., "Temporal '
+            'Relational Ranking for Stock Prediction" (TOIS 2019): '
+            f"{told.height:,} bars of {told['symbol'].n_unique():,} NASDAQ stocks, {told['session'].min()} to "
+            f"{told['session'].max()}, adjusted for splits. Source `files`, exchange XNYS, profile `test` with the clock at "
+            f"the file's last session; the assets `universe`, `market_bars` and `returns` in a fresh home. Seed {SEED}."
+        ),
         "",
-        f"**On what.** Two cores of an Intel Xeon, 24 GiB, {machine.system()}, with other work beside it; Python "
-        f"{machine.python_version()}, polars {version('polars')}, dagster {version('dagster')}.",
+        (
+            f"**On what.** Two cores of an Intel Xeon, 24 GiB, {machine.system()}, with other work beside it; Python "
+            f"{machine.python_version()}, polars {version('polars')}, dagster {version('dagster')}."
+        ),
         "",
         "**What came out.**",
         "",
@@ -362,14 +374,19 @@ def _rows(told: pl.DataFrame, bars: pl.DataFrame, quarantine: pl.DataFrame) -> t
         "| rule | decision | rows |",
         "|---|---|---|",
         *(f"| `{rule}` | refused | {count:,} |" for rule, count in _counted(refused["rule"])),
-        *(f"| `{rule}` | {', '.join(NULLED[rule])} taken away | {count:,} |" for rule, count in _counted(taken["rule"])),
+        *(
+            f"| `{rule}` | {', '.join(NULLED[rule])} taken away | {count:,} |"
+            for rule, count in _counted(taken["rule"])
+        ),
         *(f"| `{rule}` | flag only | {count:,} |" for rule, count in _counted(flags) if rule not in NULLED),
         "",
         "| claim | holds |",
         "|---|---|",
         f"| every row told is a bar or refused, none is both, and there is no other | {_word(equal)} |",
-        f"| every stored value is the file's, or null with a flag that names the rule | "
-        f"{_word(unfaithful(bars, told).is_empty())} |",
+        (
+            f"| every stored value is the file's, or null with a flag that names the rule | "
+            f"{_word(unfaithful(bars, told).is_empty())} |"
+        ),
         f"| every value taken away stands in quarantine under its rule | {_word(named)} |",
         f"| every row in quarantine stands there as it was told | {_word(as_told == 0)} |",
         "",
@@ -409,8 +426,10 @@ def _findings(ground: Ground, bars: pl.DataFrame) -> tuple[str, ...]:
         + ", ".join(f"{row['symbol']} {row['first']} ({row['value']:g})" for row in splits.iter_rows(named=True))
         + ".",
         "",
-        f"On {last} the file has {bars.filter(pl.col('session') == last).height} of {universe.height} symbols; the "
-        "others cannot be used at that session.",
+        (
+            f"On {last} the file has {bars.filter(pl.col('session') == last).height} of {universe.height} symbols; the "
+            "others cannot be used at that session."
+        ),
         "",
         *(("| symbols failed | reason |", "|---|---|") if status.height else ("No symbol failed for its history.",)),
         *(f"| {count} | {reason} |" for reason, count in _counted(reasons)),
@@ -447,14 +466,18 @@ def _again(
     return (
         "## Again, and restated",
         "",
-        f"A second ingest of the same file: {second.metadata['rows_added']} rows added, "
-        f"{second.metadata['revised_bars']} revisions.",
+        (
+            f"A second ingest of the same file: {second.metadata['rows_added']} rows added, "
+            f"{second.metadata['revised_bars']} revisions."
+        ),
         "",
-        f"A restated copy, two hours later: {corrected.height} bars of {corrected['symbol'].n_unique()} symbols "
-        f"corrected, and the {moved.height} bars of {moved['symbol'][0]} halved as after a split. "
-        f"It is refused first ({', '.join(unaccepted.blocking) or 'by nothing'}), because it corrects more than 1 % of "
-        "the symbols; with `accept_revisions` it adds "
-        f"{third.metadata['rows_added']:,} rows, {third.metadata['revised_bars']:,} of them revisions.",
+        (
+            f"A restated copy, two hours later: {corrected.height} bars of {corrected['symbol'].n_unique()} symbols "
+            f"corrected, and the {moved.height} bars of {moved['symbol'][0]} halved as after a split. "
+            f"It is refused first ({', '.join(unaccepted.blocking) or 'by nothing'}), because it corrects more than 1 % of "
+            "the symbols; with `accept_revisions` it adds "
+            f"{third.metadata['rows_added']:,} rows, {third.metadata['revised_bars']:,} of them revisions."
+        ),
         "",
         "| claim | holds |",
         "|---|---|",
@@ -473,16 +496,20 @@ def _cost(first: Update, second: Update, third: Update, before_any: float, peak:
         f"| the same file again | {second.seconds:.1f} |",
         f"| the restated copy | {third.seconds:.1f} |",
         "",
-        f"The process held {peak:.2f} GB at most after three ingests of the file into homes of their own, "
-        f"{before_any:.2f} GB of it before the first.",
+        (
+            f"The process held {peak:.2f} GB at most after three ingests of the file into homes of their own, "
+            f"{before_any:.2f} GB of it before the first."
+        ),
         "",
     )
 
 
 def _limits() -> tuple[str, ...]:
     return (
-        "**What it does not show.** Which of the bars kept are true: no second source stands beside the file. The file "
-        "has no rows on holidays, no doubled rows and no missing closes, so these rules are shown by tests alone.",
+        (
+            "**What it does not show.** Which of the bars kept are true: no second source stands beside the file. The file "
+            "has no rows on holidays, no doubled rows and no missing closes, so these rules are shown by tests alone."
+        ),
         "",
     )
 

@@ -279,7 +279,7 @@ def _levels(rows: pl.DataFrame, *, basis: str, actions: pl.DataFrame) -> np.ndar
         return level
     factors = (
         splits.unique((*_KEY, "value"))
-        .sort(_KEY, "value")
+        .sort(*_KEY, "value")
         .select(*_KEY, factor=pl.col("value").log().cum_sum().over("symbol"))
     )
     undone = rows.select(_KEY).join_asof(

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
+from gnn_assets.bars import sources
 from gnn_assets.core.clock import Clock, LiveClock, SnapshotClock
 from gnn_assets.core.config import Config
+from gnn_assets.core.plugins import load_plugin
 from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.core.settings import Settings, load_config, read_settings
 from gnn_assets.registry.pointer import ChampionPointer
@@ -23,6 +25,8 @@ from gnn_assets.store.ledger import Ledger
 from gnn_assets.store.panels import Panels
 from gnn_assets.store.versions import Versions
 from gnn_assets.store.weights import WeightsStore
+
+SOURCES = sources.__name__
 
 # Told how far a stage is: asset, share done (0 to 1), what it is doing.
 Progress = Callable[[str, float, str], None]
@@ -168,9 +172,11 @@ class Platform:
 
     @property
     def label(self) -> str:
-        """What the clock is, for people."""
+        """What the clock is, and whether the market is one at all, for people; it stands wherever a result is shown."""
         session = self.config.clock.session
-        return "live" if session is None else f"static snapshot to {session}"
+        simulated = any(load_plugin(SOURCES, name).SIMULATED for name in self.config.bars.sources)
+        clock = "live" if session is None else f"static snapshot to {session}"
+        return f"{clock}, SIMULATED BARS" if simulated else clock
 
     def _calendar(self, *, until: date, exchange: str | None = None) -> SessionCalendar:
         calendar = self.config.calendar

@@ -251,6 +251,13 @@ def test_the_first_row_of_a_fetch_is_held_against_the_newest_stored_bar_before_i
     assert rules_of(bars({"A": [10.0]}, dates=[DAYS[1]]), before=stored) == []
 
 
+def test_several_told_splits_explain_a_jump_each():
+    told = bars({"A": [100.0, 25.0, 26.0, 5.2]})
+    splits = pl.concat([split_action(DAYS[1], 4.0), split_action(DAYS[3], 5.0)])
+    assert rules_of(told, basis="raw", actions=splits) == []
+    assert rules_of(told, basis="raw", actions=splits.head(1)) == [("A", DAYS[3], "jump")]
+
+
 @pytest.mark.parametrize(("basis", "refused"), [("raw", []), ("split", [("A", DAYS[1], "jump")])])
 def test_a_split_told_by_the_source_explains_a_jump_of_raw_bars_only(basis, refused):
     told = bars({"A": [100.0, 25.0, 25.5]})

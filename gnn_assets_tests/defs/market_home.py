@@ -206,8 +206,9 @@ class MarketHome:
     secrets: Mapping[str, str] = field(default_factory=lambda: KEYS)
 
     def __post_init__(self) -> None:
-        Home.fresh(self.path)
-        self.write_universe(self.symbols)
+        if not self.path.exists():
+            Home.fresh(self.path)
+            self.write_universe(self.symbols)
 
     def write_universe(self, symbols: Sequence[str]) -> None:
         members = [{"symbol": symbol, "tier": "core", "sector": "Energy"} for symbol in symbols]
@@ -238,8 +239,17 @@ class MarketHome:
         config = build_config("live", *self.overrides(session))
         return Platform(settings=Settings(profile="live", home=self.path, **self.secrets), config=config)  # ty: ignore[invalid-argument-type]
 
-    def update(self, session: date, *, job: str = "refresh_data", **request: Any) -> Done:
-        """Runs a job in this process, by default the daily update of bars; `request` is what is asked of the bars."""
+    def update(
+        self, session: date, *, job: str = "refresh_data", only: Sequence[str] = (), **request: Any
+    ) -> Done:
+        """Runs a job in this process, by default the daily update of bars.
+
+        Args:
+            session: where the clock stands.
+            job: of the definitions.
+            only: assets of the job that are made; all of them by default.
+            request: what is asked of the bars.
+        """
         platform = self.platform(session)
         told: list[str] = []
         platform.progress = lambda asset, _share, text: told.append(text) if asset == "market_bars" else None
@@ -248,7 +258,12 @@ class MarketHome:
             quiet["ops"] = {"market_bars": {"config": request}}
         with dg.DagsterInstance.ephemeral(tempdir=str(self.path)) as instance:
             made = build_definitions(platform).resolve_job_def(job)
-            result = made.execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
+            result = made.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                run_config=quiet,
+                asset_selection=[dg.AssetKey(name) for name in only] or None,
+            )
         events = result.get_asset_materialization_events()
         mine = [event.materialization for event in events if event.asset_key == dg.AssetKey("market_bars")]
         return Done(

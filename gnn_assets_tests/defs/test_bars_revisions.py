@@ -109,8 +109,10 @@ def test_a_split_moves_the_whole_history_to_another_basis_and_no_return_changes(
         assert done.checks["revisions"].passed
         assert "S001 yahoo: rebased by 0.5" in done.offenders("revisions")
         newest = home.newest()
-        assert newest.filter(pl.col("symbol") == "S001").select("session", *PRICES).equals(
-            halved.filter(pl.col("symbol") == "S001").select("session", *PRICES)
+        assert (
+            newest.filter(pl.col("symbol") == "S001")
+            .select("session", *PRICES)
+            .equals(halved.filter(pl.col("symbol") == "S001").select("session", *PRICES))
         )
         assert newest.filter(pl.col("flags") != "").is_empty()
         assert done.metadata["quarantined_rows"] == 0
