@@ -24,11 +24,11 @@ import polars as pl
 import yaml
 
 from gnn_assets.bars.actions import latest_actions
-from gnn_assets.bars.bad_sessions import PREFIX
+from gnn_assets.bars.bad_sessions import COUNTED, PREFIX
 from gnn_assets.bars.fetched import PRICES, VALUES
 from gnn_assets.bars.findings import symbol_findings
 from gnn_assets.bars.revisions import latest
-from gnn_assets.bars.row_schemas import NULLED
+from gnn_assets.bars.row_schemas import NULLED, REFUSING
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINE, SYMBOL_STATUS, UNIVERSE
 from gnn_assets.bars.venues import exchange_of
 from gnn_assets.core.clock import SnapshotClock
@@ -253,18 +253,22 @@ def refused_rows(quarantine: pl.DataFrame) -> pl.DataFrame:
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
-def page(folder: Path) -> str:
-    """Does all of it, and tells it."""
+def page(folder: Path, *, day: str) -> str:
+    """Does all of it, and tells it.
+
+    Args:
+        folder: empty, for homes.
+        day: date on the page.
+    """
     session = pl.scan_parquet(FILE).select(pl.col("session").max()).collect().item()
     before_any = _peak()
-    strict = Ground(_made(folder / "strict"), FILE, session)
-    refused = strict.update()
-    sessions = strict.platform().calendar
-    earlier = Ground(_made(folder / "earlier"), FILE, sessions.offset(session, -1))
-    accepted = earlier.update()
     whole = Ground(_made(folder / "whole"), FILE, session, WHOLE_FILE)
     first = whole.update()
     peak = _peak()
+    refused = Ground(_made(folder / "strict"), FILE, session).update()
+    day_before = whole.platform().calendar.offset(session, -1)
+    earlier = Ground(_made(folder / "earlier"), FILE, day_before)
+    accepted = earlier.update()
     bars, quarantine, told = latest(whole.history()), whole.quarantine(), whole.told()
     second = whole.update()
     copy, changed = restated(told, bars)
@@ -284,8 +288,9 @@ def page(folder: Path) -> str:
     }
     return "\n".join(
         (
-            *_head(told, session),
+            *_head(told, day),
             *_rows(told, bars, quarantine),
+            *_worst_sessions(quarantine, told, whole.platform().config.bars.rules.max_rule_share),
             *_findings(whole, bars),
             *_checks(
                 {
@@ -296,7 +301,7 @@ def page(folder: Path) -> str:
             ),
             *_again(second, unaccepted, third, changed, exact),
             *_cost(first, second, third, before_any, peak),
-            *_limits(),
+            *_limits(quarantine),
         )
     )
 
@@ -315,9 +320,9 @@ def _keys(rows: pl.DataFrame) -> set[tuple[str, date]]:
     return set(rows.select(KEY).iter_rows())
 
 
-def _head(told: pl.DataFrame, session: date) -> tuple[str, ...]:
+def _head(told: pl.DataFrame, day: str) -> tuple[str, ...]:
     return (
-        f"# {_today(session)}",
+        f"# {day}: a real, dirty file",
         "",
         (
             "**Asked.** What becomes of a real, dirty file when it is ingested by the update path: which rows are refused "
@@ -340,10 +345,6 @@ def _head(told: pl.DataFrame, session: date) -> tuple[str, ...]:
         "**What came out.**",
         "",
     )
-
-
-def _today(session: date) -> str:
-    return f"real dirt: a file of bars to {session}"
 
 
 def _rows(told: pl.DataFrame, bars: pl.DataFrame, quarantine: pl.DataFrame) -> tuple[str, ...]:
@@ -408,9 +409,10 @@ def _findings(ground: Ground, bars: pl.DataFrame) -> tuple[str, ...]:
         found=pl.len(), symbols=pl.col("symbol").n_unique(), longest=pl.col("sessions").max()
     )
     splits = found.filter(pl.col("finding") == "split_like")
-    status = opened.lake.read(SYMBOL_STATUS).filter(pl.col("stage") == MARKET_BARS.name, pl.col("state") == "FAILED")
-    # Names and numbers differ from symbol to symbol; what is left is the kind of the reason.
-    reasons = status.select(pl.col("reason").str.replace_all(r"[0-9][0-9.,%]*", "…"))["reason"]
+    failed = opened.lake.read(SYMBOL_STATUS).filter(pl.col("state") == "FAILED")
+    # Numbers differ from symbol to symbol; what is left is the kind of the reason.
+    kinds = failed.with_columns(pl.col("reason").str.replace_all(r"\b[0-9][0-9.,%]*", "…"))
+    reasons = kinds.group_by("stage", "reason").agg(symbols=pl.len()).sort("stage", "symbols", "reason")
     last = bars["session"].max()
     return (
         "## Symbols",
@@ -431,8 +433,33 @@ def _findings(ground: Ground, bars: pl.DataFrame) -> tuple[str, ...]:
             "others cannot be used at that session."
         ),
         "",
-        *(("| symbols failed | reason |", "|---|---|") if status.height else ("No symbol failed for its history.",)),
-        *(f"| {count} | {reason} |" for reason, count in _counted(reasons)),
+        "| stage | symbols failed | reason |",
+        "|---|---|---|",
+        *(f"| `{stage}` | {symbols} | {reason} |" for stage, reason, symbols in reasons.iter_rows()),
+        "",
+    )
+
+
+def _worst_sessions(quarantine: pl.DataFrame, told: pl.DataFrame, limit: float) -> tuple[str, ...]:
+    """How near the dirtiest sessions come to being refused whole."""
+    counts = told.group_by("session").agg(symbols=pl.len())
+    worst = (
+        quarantine.filter(pl.col("rule").is_in(COUNTED))
+        .group_by("session", "rule")
+        .agg(broken=pl.len())
+        .join(counts, on="session")
+        .sort(pl.col("broken") / pl.col("symbols"), "session", "rule", descending=(True, False, False))
+        .head(3)
+    )
+    return (
+        f"Sessions nearest to being refused whole (one rule broken by more than {limit:.0%} of the symbols):",
+        "",
+        "| session | rule | symbols | share |",
+        "|---|---|---|---|",
+        *(
+            f"| {session} | `{rule}` | {broken} of {symbols} | {broken / symbols:.2%} |"
+            for session, rule, broken, symbols in worst.iter_rows()
+        ),
         "",
     )
 
@@ -496,19 +523,17 @@ def _cost(first: Update, second: Update, third: Update, before_any: float, peak:
         f"| the same file again | {second.seconds:.1f} |",
         f"| the restated copy | {third.seconds:.1f} |",
         "",
-        (
-            f"The process held {peak:.2f} GB at most after three ingests of the file into homes of their own, "
-            f"{before_any:.2f} GB of it before the first."
-        ),
+        (f"In the first of them the process held {peak:.2f} GB at most, {before_any:.2f} GB of it before it began."),
         "",
     )
 
 
-def _limits() -> tuple[str, ...]:
+def _limits(quarantine: pl.DataFrame) -> tuple[str, ...]:
+    unmet = [rule for rule in (*REFUSING, *NULLED) if rule not in set(quarantine["rule"])]
     return (
         (
-            "**What it does not show.** Which of the bars kept are true: no second source stands beside the file. The file "
-            "has no rows on holidays, no doubled rows and no missing closes, so these rules are shown by tests alone."
+            "**What it does not show.** Which of the bars kept are true: no second source stands beside the file. No "
+            f"row of it broke {', '.join(f'`{rule}`' for rule in unmet)}: these rules are shown by tests alone."
         ),
         "",
     )
@@ -529,7 +554,7 @@ def main() -> None:
         sys.exit(f"{FILE.name}: expected beside the project in shared/data, was nowhere; put it there.")
     target = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        target.write_text(page(Path(folder)), encoding="utf-8")
+        target.write_text(page(Path(folder), day=target.stem[:10]), encoding="utf-8")
     print(f"written: {target.name}")
 
 

@@ -49,7 +49,7 @@ def stage_status(
     return SYMBOL_STATUS.conform(pl.DataFrame(rows, schema=dict(SYMBOL_STATUS.columns)))
 
 
-def ever_succeeded(status: pl.DataFrame, stage: str) -> tuple[str, ...]:
+def ever_succeeded(status: pl.DataFrame, stage: str, *, follower: str) -> tuple[str, ...]:
     """Symbols on which a stage has ever succeeded, sorted: what the next stage works on.
 
     One that failed today is among them. It has no new row, so nothing new comes of it; but its past stays as it was,
@@ -58,9 +58,12 @@ def ever_succeeded(status: pl.DataFrame, stage: str) -> tuple[str, ...]:
     Args:
         status: a frame of `SYMBOL_STATUS`.
         stage: name of the stage.
+        follower: the next stage. A symbol it has worked on had succeeded, even where a failure later on the same
+            session has taken the place of that success.
     """
-    good = status.filter((pl.col("stage") == stage) & (pl.col("state") == SUCCESS))
-    return tuple(good["symbol"].unique().sort())
+    good = (pl.col("stage") == stage) & (pl.col("state") == SUCCESS)
+    worked_on = (pl.col("stage") == follower) & (pl.col("state") != PENDING)
+    return tuple(status.filter(good | worked_on)["symbol"].unique().sort())
 
 
 def expected_sessions(

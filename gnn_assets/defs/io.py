@@ -183,7 +183,7 @@ def _write_status(stage: Stage, run: StageRun, report: Report) -> None:
 def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:
     if stage.follows is None:
         return ()
-    return ever_succeeded(platform.lake.read(SYMBOL_STATUS), stage.follows)
+    return ever_succeeded(platform.lake.read(SYMBOL_STATUS), stage.follows, follower=stage.name)
 
 
 def _refusal(run: StageRun, blocking: Sequence[Check]) -> dg.Failure:

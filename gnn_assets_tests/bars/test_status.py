@@ -71,9 +71,15 @@ def test_a_symbol_that_succeeded_once_stays_so_in_its_own_stage():
             status_of({"A": "x"}, stage="returns"),
         ]
     )
-    assert ever_succeeded(history, "bars") == ("A", "B")
-    assert ever_succeeded(history, "returns") == ("B", "C")
-    assert ever_succeeded(history, "graphs") == ()
+    assert ever_succeeded(history, "bars", follower="graphs") == ("A", "B")
+    assert ever_succeeded(history, "returns", follower="graphs") == ("B", "C")
+    assert ever_succeeded(history, "graphs", follower="forecasts") == ()
+
+
+def test_a_failure_later_on_the_same_session_does_not_take_a_success_back():
+    returns = status_of({}, waiting={"C": "bars did not succeed"}, stage="returns")
+    history = pl.concat([status_of({"A": "x", "B": "x", "C": "x"}), returns])
+    assert ever_succeeded(history, "bars", follower="returns") == ("A", "B")
 
 
 def test_a_symbol_below_the_coverage_is_named_with_the_numbers_and_one_exactly_at_it_passes():

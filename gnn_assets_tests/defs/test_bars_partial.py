@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from gnn_assets.bars.schema import BARS_ASKED, MARKET_BARS, SYMBOL_STATUS
+from gnn_assets.bars.schema import BARS_ASKED, MARKET_BARS, RETURNS, SYMBOL_STATUS
 from gnn_assets_tests.bars.vendors.faults import Reply
 from gnn_assets_tests.bars.vendors.massive_server import AGGS, DIVIDENDS, GROUPED, SPLITS
 from gnn_assets_tests.bars.vendors.yahoo_server import CHART, chart
@@ -187,3 +187,18 @@ def test_bars_that_were_late_are_asked_for_again_after_a_refused_run(tmp_path):
         tell(servers["alpaca"], bars)
         assert home.update(TODAY).success
         assert home.newest().filter(pl.col("session") == TODAY).height == 100
+
+
+def test_a_failure_later_on_the_same_day_takes_no_return_away(tmp_path):
+    symbols = names(20)
+    bars = traded(symbols, DAYS)
+    with vendors(bars, "alpaca") as servers:
+        home = MarketHome(tmp_path / "home", symbols, servers)
+        assert home.update(YESTERDAY).success
+        before = home.table(RETURNS)
+        tell(servers["alpaca"], without(bars, "S007"))
+
+        assert home.update(YESTERDAY).success
+
+        assert list(home.dead_letters()) == ["S007"]
+        assert home.table(RETURNS).equals(before)

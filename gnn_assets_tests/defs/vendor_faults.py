@@ -40,6 +40,9 @@ _NEW = (pl.col("symbol") == STRUCK) & (pl.col("session") == TODAY)
 # Seconds: a vendor's patience is tried with an answer that comes long after.
 PATIENCE, LATE = 0.25, 5.0
 
+# How every reason of a failed fetch begins; the page says it once.
+_KEPT = "not fetched, its last good bars are kept: "
+
 Break = Callable[[Any, Vendor], None]
 
 
@@ -118,7 +121,8 @@ class Row:
         done: the run.
         before: stored bars before it.
         after: stored bars after it.
-        refused_answers: events that name an answer kept in quarantine.
+        told: bodies that the vendor sent, in order.
+        refused: bodies kept in quarantine, as the events name them.
     """
 
     vendor: str
@@ -129,7 +133,8 @@ class Row:
     done: Done
     before: pl.DataFrame
     after: pl.DataFrame
-    refused_answers: int
+    told: list[bytes]
+    refused: list[bytes]
 
     @property
     def line(self) -> str:
@@ -177,23 +182,24 @@ def run_case(stored: Path, folder: Path, vendor: str, fault: str) -> Row:
             done=done,
             before=before,
             after=after,
-            refused_answers=len(home.events("answer_refused")),
+            told=[reply.body for reply in server.told],
+            refused=[home.platform(TODAY).refusals.payload(event["payload"]) for event in home.events("answer_refused")],
         )
 
 
 def _reported(home: MarketHome, done: Done) -> str:
     """In a person's words: how the run ended, why the first symbol failed, which rules were broken, what was kept."""
-    parts = ["run succeeds" if done.success else "run refused"]
+    parts = ["published" if done.success else "refused"]
     failed = done.checks["symbols_failed"]
     if not failed.passed:
         first = done.offenders("symbols_failed").splitlines()[0].removeprefix("* ")
-        parts.append(f"{failed.metadata['value'].value} FAILED, such as {first}")
+        parts.append(f"{failed.metadata['value'].value} FAILED, as {first.replace(_KEPT, '')}")
     rules = sorted(set(home.table(QUARANTINE)["rule"]))
     if rules:
         parts.append(f"quarantined under {', '.join(rules)}")
-    answers = home.events("answer_refused")
+    answers = len(home.events("answer_refused"))
     if answers:
-        parts.append(f"{len(answers)} answers refused and kept")
+        parts.append(f"{answers} answer{'s' * (answers > 1)} kept")
     return "; ".join(parts).replace("|", "\\|")
 
 
