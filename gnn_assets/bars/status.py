@@ -49,6 +49,25 @@ def stage_status(
     return SYMBOL_STATUS.conform(pl.DataFrame(rows, schema=dict(SYMBOL_STATUS.columns)))
 
 
+def newest_words(status: pl.DataFrame) -> pl.DataFrame:
+    """The last word of each stage on each symbol, its last success and the last time it tried: all that is asked for.
+
+    Args:
+        status: a frame of `SYMBOL_STATUS`.
+
+    Returns:
+        A frame of `SYMBOL_STATUS`, at most three rows a (stage, symbol), however long the stages have been running.
+    """
+    newest = pl.col("session") == pl.col("session").max().over("stage", "symbol")
+    success = pl.col("state") == SUCCESS
+    tried = pl.col("state") != PENDING
+    return status.filter(
+        newest
+        | (success & (pl.col("session") == pl.col("session").filter(success).max().over("stage", "symbol")))
+        | (tried & (pl.col("session") == pl.col("session").filter(tried).max().over("stage", "symbol")))
+    )
+
+
 def ever_succeeded(status: pl.DataFrame, stage: str, *, follower: str) -> tuple[str, ...]:
     """Symbols on which a stage has ever succeeded, sorted: what the next stage works on.
 

@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
-from gnn_assets.bars.status import ever_succeeded
+from gnn_assets.bars.status import ever_succeeded, newest_words
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import (
@@ -177,7 +177,7 @@ def _write_status(stage: Stage, run: StageRun, report: Report) -> None:
     rows = status_rows(
         run, follows=stage.follows, context=stage.context, failures=report.failures, session=report.data_end
     )
-    run.platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id)
+    run.platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id, reduce=newest_words)
 
 
 def _symbols(stage: Stage, platform: Platform) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ def lines(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, ncols=2)
+    if series:
+        axes.legend(fontsize=7, ncols=2)
     return _picture(figure, title)
 
 

@@ -11,7 +11,7 @@ write of it keeps the first files. No write touches a file that a reader may hol
 a file that was lost or damaged by one that says the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -108,12 +108,25 @@ class Lake:
                 self._bytes(table.name, file)
             return self._write(table, touched, writer, kept=kept, lineage=lineage, data_end=data_end, run_id=run_id)
 
-    def upsert(self, table: Table, rows: pl.DataFrame, *, run_id: str = "") -> Manifest:
+    def upsert(
+        self,
+        table: Table,
+        rows: pl.DataFrame,
+        *,
+        run_id: str = "",
+        reduce: Callable[[pl.DataFrame], pl.DataFrame] = lambda merged: merged,
+    ) -> Manifest:
         """Adds rows, replacing those with an equal key.
 
         Nothing publishes such a table whole, so damage must not stop it for ever: where the current publication is
         damaged the rows are added to the newest whole one, or to none if there is no other. What only the damaged
         one said is gone from the table; its files are kept in quarantine.
+
+        Args:
+            table: its contract.
+            rows: exactly the declared columns.
+            run_id: run that adds them.
+            reduce: leaves out rows that need not be kept, so that a table written every day does not grow for ever.
 
         Raises:
             SchemaMismatch, DataError, LockTimeout, DiskFull: as for `append`.
@@ -121,8 +134,10 @@ class Lake:
         new = checked(table, rows)
         with self.versions(table.name).writing() as writer:
             old = self._newest_whole(table)
-            merged = by_month(table, pl.concat([old.join(new, on=table.key, how="anti"), new]))
-            return self._write(table, merged, writer, lineage=None, data_end=None, run_id=run_id)
+            merged = reduce(pl.concat([old.join(new, on=table.key, how="anti"), new]))
+            return self._write(
+                table, by_month(table, checked(table, merged)), writer, lineage=None, data_end=None, run_id=run_id
+            )
 
     def reuse(self, table: Table, lineage: Lineage, *, run_id: str = "") -> Manifest | None:
         """The version made earlier from the same inputs, code and configuration, made current again.

@@ -3,7 +3,14 @@ from datetime import date, timedelta
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
-from gnn_assets.bars.status import coverage_failures, ever_succeeded, failure_reasons, held_back, stage_status
+from gnn_assets.bars.status import (
+    coverage_failures,
+    ever_succeeded,
+    failure_reasons,
+    held_back,
+    newest_words,
+    stage_status,
+)
 from gnn_assets.core.errors import NoData
 from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets_tests.bars.market import bars, calendar, sessions
@@ -138,3 +145,23 @@ def test_the_nearest_cause_is_the_reason_and_a_symbol_that_was_not_fetched_keeps
         fetch={"C": NoData("no source has C.")}, held={"B": "held", "C": "held"}, coverage={"A": "thin", "B": "thin"}
     )
     assert told == {"A": "thin", "B": "held", "C": "not fetched, its last good bars are kept: no source has C."}
+
+
+def test_what_is_kept_of_the_statuses_is_bounded_and_says_all_that_is_asked_for():
+    words = {"A": ["SUCCESS"] * 5, "B": ["SUCCESS", "FAILED", "FAILED", "PENDING", "PENDING"], "C": ["FAILED"] * 5}
+    rows = [
+        {"stage": "bars", "symbol": symbol, "session": day, "state": state, "reason": "", "attempts": 1}
+        for symbol, states in words.items()
+        for day, state in zip(sessions(5), states, strict=True)
+    ]
+    status = SYMBOL_STATUS.conform(pl.DataFrame(rows, schema=dict(SYMBOL_STATUS.columns)))
+    kept = newest_words(status)
+    assert kept.select("symbol", "session", "state").rows() == [
+        ("A", sessions(5)[4], "SUCCESS"),
+        ("B", sessions(5)[0], "SUCCESS"),
+        ("B", sessions(5)[2], "FAILED"),
+        ("B", sessions(5)[4], "PENDING"),
+        ("C", sessions(5)[4], "FAILED"),
+    ]
+    assert newest_words(kept).equals(kept)
+    assert ever_succeeded(kept, "bars", follower="returns") == ever_succeeded(status, "bars", follower="returns")

@@ -6,7 +6,7 @@ home that asks them, in this process (`update`) or by the real command (`command
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -145,16 +145,16 @@ VENDORS = {
 assert massive_server.AGGS.startswith("/v2/aggs/")
 
 
-def tell(server: ScriptedServer, bars: pl.DataFrame) -> None:
+def tell(server: Any, bars: pl.DataFrame) -> None:
     """From now on the vendor tells these bars."""
     if isinstance(server, YahooServer):
         server.listings = listings(bars)
     else:
-        server.bars = bars  # ty: ignore[unresolved-attribute] - massive's and Alpaca's
+        server.bars = bars
 
 
 @contextmanager
-def vendors(bars: pl.DataFrame, *chain: str, **options: Any) -> Iterator[dict[str, Any]]:
+def vendors(bars: pl.DataFrame, *chain: str, **options: Any) -> Generator[dict[str, Any]]:
     """Servers that tell the bars, by the name of their plug-in; the environment leads Yahoo's client to its own."""
     with ExitStack() as open_, mock.patch.dict(os.environ):
         servers = {}
@@ -224,7 +224,7 @@ class MarketHome:
                 "universe": {"file": str(self.path / "universe.yaml")},
                 "bars": {"sources": list(self.servers), "from_session": self.first},
                 "sources": {
-                    **{name: FREE for name in self.servers},
+                    **dict.fromkeys(self.servers, FREE),
                     **{name: {**FREE, "base_url": url} for name, url in urls.items()},
                 },
                 "failover": BRISK,
@@ -239,9 +239,7 @@ class MarketHome:
         config = build_config("live", *self.overrides(session))
         return Platform(settings=Settings(profile="live", home=self.path, **self.secrets), config=config)  # ty: ignore[invalid-argument-type]
 
-    def update(
-        self, session: date, *, job: str = "refresh_data", only: Sequence[str] = (), **request: Any
-    ) -> Done:
+    def update(self, session: date, *, job: str = "refresh_data", only: Sequence[str] = (), **request: Any) -> Done:
         """Runs a job in this process, by default the daily update of bars.
 
         Args:

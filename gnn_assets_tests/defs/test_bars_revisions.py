@@ -89,7 +89,7 @@ def test_a_corrected_bar_is_a_revision_that_no_earlier_moment_knows(tmp_path):
 def test_a_split_moves_the_whole_history_to_another_basis_and_no_return_changes(tmp_path):
     symbols = names(3)
     # Cents that halve evenly, so that the basis is the only thing that changes.
-    bars = multiplied(traded(symbols, DAYS), 2.0, pl.lit(True))  # noqa: FBT003
+    bars = multiplied(traded(symbols, DAYS), 2.0, pl.lit(True))
     halved = multiplied(bars, 0.5, pl.col("symbol") == "S001")
     with vendors(bars, "yahoo") as servers:
         home = MarketHome(tmp_path / "home", symbols, servers)

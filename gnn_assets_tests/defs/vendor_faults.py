@@ -5,7 +5,7 @@ Each case is a real run: five symbols are stored to yesterday, the vendor breaks
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +144,7 @@ class Row:
 
 
 @contextmanager
-def stored_homes(folder: Path) -> Iterator[dict[str, Path]]:
+def stored_homes(folder: Path) -> Generator[dict[str, Path]]:
     """A home for each vendor with bars to yesterday, to be copied."""
     homes = {}
     for name in VENDORS:
@@ -183,7 +183,9 @@ def run_case(stored: Path, folder: Path, vendor: str, fault: str) -> Row:
             before=before,
             after=after,
             told=[reply.body for reply in server.told],
-            refused=[home.platform(TODAY).refusals.payload(event["payload"]) for event in home.events("answer_refused")],
+            refused=[
+                home.platform(TODAY).refusals.payload(event["payload"]) for event in home.events("answer_refused")
+            ],
         )
 
 
