@@ -36,8 +36,8 @@ from gnn_assets.core.config import build_config
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.core.settings import Settings
 from gnn_assets.definitions import build_definitions
-from gnn_assets.defs.market_bars import stored
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.tables import stored
 
 FILE = Path(__file__).resolve().parents[2] / "shared" / "data" / "nasdaq_bars.parquet"
 KEY = ("symbol", "session")

@@ -10,11 +10,13 @@ from gnn_assets.bars.returns import returns_of
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
 from gnn_assets.bars.universe import read_universe, symbols_of
 from gnn_assets.core.config import Config
-from gnn_assets.defs import market_bars
-from gnn_assets.defs.market_bars import BarsRequest, BarsShelf, open_sources, stored
+from gnn_assets.defs.asking import open_sources
+from gnn_assets.defs.bars_report import report
+from gnn_assets.defs.market_bars import BarsRequest, BarsShelf, update
 from gnn_assets.defs.plots import lines, table
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Shelf, Stage, StageRun, TableShelf
+from gnn_assets.defs.tables import stored
 
 
 def _universe_of(config: Config) -> pl.DataFrame:
@@ -147,8 +149,8 @@ STAGES = (
     Stage(
         name="market_bars",
         group="bars",
-        compute=market_bars.update,
-        report=market_bars.report,
+        compute=update,
+        report=report,
         shelf=_bars_shelf,
         code=("gnn_assets.bars.revisions", "gnn_assets.bars.rules", "gnn_assets.bars.bad_sessions"),
         sections=("bars", "sources", "calendar"),

@@ -1,4 +1,8 @@
-"""Every table of the lake by name."""
+"""Every table of the lake by name, and reading one that may not be there yet."""
+
+from typing import Any
+
+import polars as pl
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.bars.schema import (
@@ -10,6 +14,8 @@ from gnn_assets.bars.schema import (
     SYMBOL_STATUS,
     UNIVERSE,
 )
+from gnn_assets.core.errors import MissingArtefact
+from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
 from gnn_assets.models.schema import OOS_PREDICTIONS
@@ -33,3 +39,11 @@ TABLES: dict[str, Table] = {
         FORECASTS,
     )
 }
+
+
+def stored(platform: Platform, table: Table, **selection: Any) -> pl.DataFrame:
+    """Rows of a table, or none if it was never published."""
+    try:
+        return platform.lake.read(table, **selection)
+    except MissingArtefact:
+        return table.empty().select(selection.get("columns", list(table.columns)))

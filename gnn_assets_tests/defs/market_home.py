@@ -297,7 +297,7 @@ class MarketHome:
 
     def table(self, table: Table) -> pl.DataFrame:
         """A table as it is now; empty if it was never published."""
-        from gnn_assets.defs.market_bars import stored
+        from gnn_assets.defs.tables import stored
 
         return stored(self.platform(self.first), table)
 

@@ -19,7 +19,7 @@ from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.revisions import latest
 from gnn_assets.bars.row_schemas import NULLED
 from gnn_assets.bars.schema import MARKET_BARS, RETURNS
-from gnn_assets.defs.market_bars import stored
+from gnn_assets.defs.tables import stored
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "../shared/data/nasdaq_bars.parquet"
