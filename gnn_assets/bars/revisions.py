@@ -1,8 +1,9 @@
 """Append-only history of what a source said, and when it was known.
 
 A bar's first revision was knowable when its session's bar became available, however late it is fetched (then it is
-marked back-filled). A later revision was not: it is known from the moment it was fetched. A read as of a moment
-filters on `known_at` alone, so a correction never reaches back into a decision made before it.
+marked back-filled), unless the source had been asked for that session before and had no good bar: then, like every
+later revision, it is known from the moment it was fetched. A read as of a moment filters on `known_at` alone, so
+neither a correction nor a bar that came late reaches back into a decision made before it.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from gnn_assets.bars.fetched import VALUES
-from gnn_assets.bars.schema import MARKET_BARS
+from gnn_assets.bars.schema import BARS_ASKED, MARKET_BARS
 from gnn_assets.bars.venues import with_moments
 from gnn_assets.core.errors import DataError
 from gnn_assets.core.sessions import Exchanges
@@ -32,6 +33,7 @@ def new_revisions(
     exchanges: Exchanges,
     exchange_of: Mapping[str, str],
     run_id: str,
+    asked: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The rows that answers add to the history; unchanged bars add none.
 
@@ -47,6 +49,7 @@ def new_revisions(
         exchanges: the calendars.
         exchange_of: symbol → exchange.
         run_id: run that fetched.
+        asked: a frame of `BARS_ASKED` as it was before these answers; None if nobody was asked yet.
 
     Returns:
         A frame of `MARKET_BARS` to append.
@@ -70,7 +73,9 @@ def new_revisions(
             pl.col("stored_rev").is_null()
             | ((pl.col("row_hash") != pl.col("stored_hash")) & (pl.col("stored_at") <= pl.col("fetched_at")))
         )
-        .select("row", "stored_rev", "available_at", "next_close")
+        .join(_spans(asked, source), on="symbol", how="left", maintain_order="left")
+        .with_columns(answered=pl.col("session").is_between("asked_first", "asked_last").fill_null(False))
+        .select("row", "stored_rev", "available_at", "next_close", "answered")
     )
     first = pl.col("stored_rev").is_null()
     rows = (
@@ -80,13 +85,19 @@ def new_revisions(
             source=pl.lit(source),
             basis=pl.lit(basis),
             rev=(pl.col("stored_rev") + 1).fill_null(0).cast(pl.Int32),
-            known_at=pl.when(first).then("available_at").otherwise("fetched_at"),
+            known_at=pl.when(first & ~pl.col("answered")).then("available_at").otherwise("fetched_at"),
             backfilled=first & (pl.col("next_close") <= pl.col("fetched_at")).fill_null(False),
             run_id=pl.lit(run_id),
         )
         .select(*MARKET_BARS.columns)
     )
     return MARKET_BARS.conform(rows)
+
+
+def _spans(asked: pl.DataFrame | None, source: str) -> pl.DataFrame:
+    """``symbol``, ``asked_first``, ``asked_last``: what one source had answered for."""
+    known = BARS_ASKED.empty() if asked is None else asked
+    return known.filter(pl.col("source") == source).select("symbol", asked_first="first", asked_last="last")
 
 
 def latest(bars: pl.DataFrame, *, known_at: datetime | None = None) -> pl.DataFrame:

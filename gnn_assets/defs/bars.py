@@ -72,6 +72,11 @@ def _returns(run: StageRun) -> pl.DataFrame:
     )
 
 
+def _actions_version(platform: Platform) -> dict[str, str]:
+    manifest = platform.lake.manifest(CORPORATE_ACTIONS)
+    return {CORPORATE_ACTIONS.name: manifest.version if manifest else "none"}
+
+
 def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
     last: date = returns["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     sessions = run.platform.calendar.between(run.config.bars.from_session, last)[1:]
@@ -160,6 +165,7 @@ STAGES = (
         table=MARKET_BARS,
         external=True,
         request=BarsRequest,
+        beside=(CORPORATE_ACTIONS,),
     ),
     Stage(
         name="returns",
@@ -174,5 +180,7 @@ STAGES = (
         follows="market_bars",
         context=True,
         table=RETURNS,
+        # A split or dividend may be told after its bars: it changes returns and no bar.
+        asks=_actions_version,
     ),
 )

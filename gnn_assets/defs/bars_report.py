@@ -15,7 +15,7 @@ from gnn_assets.bars.restatements import restatement_check, touched_sessions
 from gnn_assets.bars.revisions import latest
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, UNIVERSE
 from gnn_assets.bars.status import coverage_failures, failure_reasons, held_back
-from gnn_assets.bars.venues import exchange_of
+from gnn_assets.bars.venues import counted_at, exchange_of
 from gnn_assets.defs.judging import BarsUpdate
 from gnn_assets.defs.plots import lines, table
 from gnn_assets.defs.resources import Platform
@@ -34,7 +34,8 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
     config, platform = run.config, run.platform
     universe = run.read(UNIVERSE)
     newest = _newest_with(platform, update)
-    actions = latest_actions(pl.concat([stored(platform, CORPORATE_ACTIONS), update.actions]))
+    every = update.whole[1] if update.whole else pl.concat([stored(platform, CORPORATE_ACTIONS), update.actions])
+    actions = latest_actions(every)
     venue = exchange_of(universe)
     findings = symbol_findings(
         newest,
@@ -56,9 +57,8 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
             min_symbol_coverage=config.bars.min_symbol_coverage,
         ),
     )
-    data_end: date = newest["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    data_end = _data_end(newest, venue, platform)
     touched = _touched_forecasts(platform, update)
-    _tell(run, update, failures, touched)
     revisions = restatement_check(
         update.kinds,
         symbols=universe["symbol"].unique().to_list(),
@@ -80,9 +80,12 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
         ),
         revisions,
     )
-    if any(check.blocks for check in checks):
+    blocking = [check.name for check in checks if check.blocks]
+    if blocking:
         # What is refused for what it says, not for what it lacks, is asked for anew: its source may have corrected it.
-        platform.landing.clear(*(update.landed if revisions.blocks else _of_bad_sessions(update, platform)))
+        lacking = blocking == ["symbols_complete"]
+        platform.landing.clear(*(_of_bad_sessions(update, platform) if lacking else update.landed))
+    _tell(run, update, failures, touched, stored=not blocking)
     return Report(
         data_end=data_end,
         checks=checks,
@@ -97,6 +100,18 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
         },
         failures=failures,
     )
+
+
+def _data_end(newest: pl.DataFrame, venue: Mapping[str, str], platform: Platform) -> date:
+    """The last primary session that the bars of every exchange cover: the one that is latest decides."""
+    primary = platform.calendar
+    exchange = pl.col("symbol").replace_strict(dict(venue), default=primary.exchange, return_dtype=pl.String)
+    ends: dict[str, date] = dict(newest.group_by(exchange.alias("exchange")).agg(pl.col("session").max()).iter_rows())
+    covered = [ends[primary.exchange]] if primary.exchange in ends else []
+    for code in ends.keys() - {primary.exchange}:
+        counts = counted_at(platform.exchanges.of(code), primary).filter(pl.col("session") <= ends[code])
+        covered += counts["counts_at"].drop_nulls().sort().tail(1).to_list()
+    return min(covered)
 
 
 def _of_bad_sessions(update: BarsUpdate, platform: Platform) -> list[Landed]:
@@ -117,7 +132,7 @@ def _newest_with(platform: Platform, update: BarsUpdate) -> pl.DataFrame:
     """The newest revision of each bar, once the update is stored; provenance left out."""
     columns = [name for name in MARKET_BARS.columns if name not in MARKET_BARS.provenance]
     before = stored(platform, MARKET_BARS, columns=columns) if update.whole is None else MARKET_BARS.empty()
-    added = update.added if update.whole is None else update.whole
+    added = update.added if update.whole is None else update.whole[0]
     return latest(pl.concat([before.select(columns), added.select(columns)]))
 
 
@@ -130,7 +145,8 @@ def _recent_splits(findings: pl.DataFrame, platform: Platform) -> pl.DataFrame:
 
 def _touched_forecasts(platform: Platform, update: BarsUpdate) -> list[str]:
     """Published forecasts whose inputs this update changes, as text."""
-    changed = update.added.filter(pl.col("rev") > 0)
+    # Revisions, and bars that came after their session had been answered for.
+    changed = update.added.filter(pl.col("known_at") == pl.col("fetched_at"))
     if changed.is_empty():
         return []
     config = platform.config
@@ -144,7 +160,9 @@ def _touched_forecasts(platform: Platform, update: BarsUpdate) -> list[str]:
     return [f"every forecast of {session}" for session in touched]
 
 
-def _tell(run: StageRun, update: BarsUpdate, failures: Mapping[str, str], touched: Sequence[str]) -> None:
+def _tell(
+    run: StageRun, update: BarsUpdate, failures: Mapping[str, str], touched: Sequence[str], *, stored: bool
+) -> None:
     """Events, for alerts and audit."""
     ledger = run.platform.ledger
     if not update.kinds.is_empty():
@@ -155,6 +173,7 @@ def _tell(run: StageRun, update: BarsUpdate, failures: Mapping[str, str], touche
                 "asset": run.asset,
                 "symbols": update.kinds.select("symbol", "source", "kind", "sessions").rows(),
                 "forecasts_touched": list(touched),
+                "stored": stored,
             },
         )
     if failures and dict(failures) != dead_letters(run.platform):

@@ -121,7 +121,8 @@ def _market(run: StageRun, config: Config, moments: Mapping[date, datetime]) -> 
 
     def market(session: date) -> Market:
         late = (pl.col("session") <= session) & (pl.col("known_at") > pl.lit(moments[session], dtype=MOMENT))
-        if not (bars.filter(late & (pl.col("rev") > 0)).is_empty() and actions.filter(late).is_empty()):
+        news = late & (pl.col("known_at") == pl.col("fetched_at"))
+        if not (bars.filter(news).is_empty() and actions.filter(news).is_empty()):
             return made_anew(session)
         return Market(data=data, fill_returns_TxN=fill_returns_TxN, sources=sources_on(session, returns))
 

@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
-from gnn_assets.bars.status import ever_succeeded, newest_words
+from gnn_assets.bars.status import FAILED, PENDING, SUCCESS, ever_succeeded, newest_words
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import (
@@ -120,7 +120,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     asked = {"session": str(platform.last_session)} if stage.external else {"symbols": json_hash(symbols)}
     asked |= stage.asks(platform)
     lineage = lineage_of(stage, platform, {**run.inputs, **asked})
-    before = _published(platform, stage.name)
+    before = _told_version(stage, platform, _published(platform, stage.name))
     version = None if stage.external else stage.shelf.reuse(run, lineage)
     artefact = stage.compute(run) if version is None else stage.shelf.load(run, version)
     report = stage.report(run, artefact)
@@ -135,18 +135,20 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         yield _check_result(check)
     blocking = [check for check in report.checks if check.blocks]
     if blocking:
+        _write_status(stage, run, report, states=(FAILED,))
         raise _refusal(run, blocking)
     computed = version is None
     if version is None:
         version = stage.shelf.publish(run, artefact, lineage=lineage, data_end=report.data_end)
-        _write_status(stage, run, report)
+        _write_status(stage, run, report, states=(SUCCESS, FAILED, PENDING))
     # An external stage that found nothing new has not changed what is stored.
-    reused = not computed or (stage.external and before == version)
+    told = _told_version(stage, platform, version) or version
+    reused = not computed or (stage.external and before == told)
     run.progress(
         1.0, "done" if not reused else "unchanged" if stage.external else "reused: nothing it depends on changed"
     )
     yield dg.MaterializeResult(
-        data_version=dg.DataVersion(version),
+        data_version=dg.DataVersion(told),
         metadata={
             **report.metadata,
             "reused": reused,
@@ -170,13 +172,22 @@ def _published(platform: Platform, name: str) -> str | None:
     return publication.version if publication else None
 
 
-def _write_status(stage: Stage, run: StageRun, report: Report) -> None:
-    """Says how each symbol fared, once the result it fared in is published."""
+def _told_version(stage: Stage, platform: Platform, version: str | None) -> str | None:
+    """The version Dagster is told: that of the artefact, and of the tables published beside it."""
+    if version is None or not stage.beside:
+        return version
+    beside = [(_published(platform, table.name) or "none") for table in stage.beside]
+    return json_hash([version, *beside])[: len(version)]
+
+
+def _write_status(stage: Stage, run: StageRun, report: Report, *, states: Sequence[str]) -> None:
+    """Says how each symbol fared: all of it once its result is published, failures also where it was refused."""
     if report.failures is None or report.data_end is None:
         return
     rows = status_rows(
         run, follows=stage.follows, context=stage.context, failures=report.failures, session=report.data_end
     )
+    rows = rows.filter(pl.col("state").is_in(list(states)))
     run.platform.lake.upsert(SYMBOL_STATUS, rows, run_id=run.run_id, reduce=newest_words)
 
 

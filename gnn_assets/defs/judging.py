@@ -42,7 +42,7 @@ class BarsUpdate:
         not_asked: symbol → why it failed before, where it was not asked for again.
         metadata: how the asking went.
         intact: whether every stored file was whole; if not, the table is written anew instead of appended to.
-        whole: where it was not, every row that could be saved.
+        whole: where it was not, all bars and all actions that are to be stored.
     """
 
     added: pl.DataFrame
@@ -54,13 +54,13 @@ class BarsUpdate:
     landed: Sequence[Landed]
     not_asked: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    whole: pl.DataFrame | None = None
+    whole: tuple[pl.DataFrame, pl.DataFrame] | None = None
 
 
 def judge_answers(
     run: StageRun,
     universe: pl.DataFrame,
-    saved: pl.DataFrame | None,
+    saved: tuple[pl.DataFrame, pl.DataFrame] | None,
     landed: Sequence[Landed],
     *,
     without: Collection[tuple[str, str]] = (),
@@ -70,22 +70,23 @@ def judge_answers(
     Args:
         run: the materialization.
         universe: a frame of `UNIVERSE`.
-        saved: what could be saved of damaged bars; None if they are whole.
+        saved: what could be saved of damaged bars and actions; None if they are whole.
         landed: the answers.
         without: symbols and sources whose answers do not count.
     """
     platform = run.platform
     venue = exchange_of(universe)
     common = {"exchanges": platform.exchanges, "exchange_of": venue, "run_id": run.run_id}
-    known_actions = stored(platform, CORPORATE_ACTIONS)
+    known_actions = stored(platform, CORPORATE_ACTIONS) if saved is None else saved[1]
+    asked_before = stored(platform, BARS_ASKED) if saved is None else BARS_ASKED.empty()
     added, actions, refused = [], [], []
     kinds = [classify(MARKET_BARS.empty(), MARKET_BARS.empty(), told=MARKET_BARS.empty())]
     asked = answered(landed).filter(~_pairs_in(without))
     for source, answers in _by_source(landed).items():
         left_out = [symbol for symbol, by in without if by == source]
         told, told_actions = (
-            _newest_told(platform, answers, name, key=key).filter(~pl.col("symbol").is_in(left_out))
-            for name, key in (("bars", ("symbol", "session")), ("actions", ("symbol", "session", "kind")))
+            _newest_told(platform, answers, name).filter(~pl.col("symbol").is_in(left_out))
+            for name in ("bars", "actions")
         )
         if told.is_empty():
             continue
@@ -93,7 +94,7 @@ def judge_answers(
         # Some sessions more, so that the first row told is held against the one before it.
         first: date = told["session"].min()  # ty: ignore[invalid-assignment] - a Date column
         first -= _BEFORE
-        history = stored(platform, MARKET_BARS, first=first) if saved is None else saved
+        history = stored(platform, MARKET_BARS, first=first) if saved is None else saved[0]
         history = history.filter(pl.col("source") == source)
         run.progress(0.8, f"judging {told.height} bars of {source}")
         judged = judge_sessions(
@@ -111,7 +112,7 @@ def judge_answers(
             source=source,
             config=run.config.bars.rules,
         )
-        new = new_revisions(history, judged.good, source=source, basis=basis, **common)
+        new = new_revisions(history, judged.good, asked=asked_before, source=source, basis=basis, **common)
         new_acts, impossible = new_actions(
             known_actions, told_actions, asked.filter(pl.col("source") == source), history, source=source, **common
         )
@@ -123,7 +124,7 @@ def judge_answers(
         added=pl.concat([MARKET_BARS.empty(), *added]),
         actions=pl.concat([CORPORATE_ACTIONS.empty(), *actions]),
         refused=pl.concat([QUARANTINE.empty(), *refused]).unique(QUARANTINE.key, keep="last", maintain_order=True),
-        asked=merge_asked(stored(platform, BARS_ASKED) if saved is None else BARS_ASKED.empty(), asked),
+        asked=merge_asked(asked_before, asked),
         failures={},
         kinds=pl.concat(kinds),
         landed=landed,
@@ -138,8 +139,11 @@ def _by_source(landed: Sequence[Landed]) -> dict[str, list[Landed]]:
     return by_source
 
 
-def _newest_told(platform: Platform, answers: Sequence[Landed], name: str, *, key: Sequence[str]) -> pl.DataFrame:
-    """One frame of every answer, with the answer's moment and hash; of a key told twice the newest answer's rows."""
+def _newest_told(platform: Platform, answers: Sequence[Landed], name: str) -> pl.DataFrame:
+    """One frame of every answer, with the answer's moment and hash; where two cover a symbol's session, the newer one's.
+
+    A row that a newer answer leaves out has been withdrawn by its source.
+    """
     frames = [
         platform.landing.frames(answer, name).with_columns(
             fetched_at=pl.lit(datetime.fromisoformat(answer.facts["fetched_at"]), dtype=MOMENT),
@@ -149,9 +153,24 @@ def _newest_told(platform: Platform, answers: Sequence[Landed], name: str, *, ke
         for place, answer in enumerate(answers)
     ]
     rows = pl.concat(frames)
-    if len(frames) > 1:
-        rows = rows.filter(pl.col("place") == pl.col("place").max().over(key))
-    return rows.drop("place")
+    spans = pl.DataFrame(
+        [
+            (symbol, date.fromisoformat(answer.facts["first"]), date.fromisoformat(answer.facts["last"]), place)
+            for place, answer in enumerate(answers)
+            for symbol in answer.facts["symbols"]
+        ],
+        schema={"symbol": pl.String, "first": pl.Date, "last": pl.Date, "newer": pl.Int32},
+        orient="row",
+    )
+    if spans["symbol"].is_unique().all():
+        return rows.drop("place")
+    superseded = (
+        rows.select("symbol", "session", "place")
+        .unique()
+        .join(spans, on="symbol")
+        .filter(pl.col("newer") > pl.col("place"), pl.col("session").is_between("first", "last"))
+    )
+    return rows.join(superseded, on=("symbol", "session", "place"), how="anti", maintain_order="left").drop("place")
 
 
 def _pairs_in(pairs: Collection[tuple[str, str]]) -> pl.Expr:

@@ -1,7 +1,5 @@
 """The market as dense arrays: what graphs, models and forecasts read, from exactly the versions that are named."""
 
-import numpy as np
-
 from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.revisions import chosen, latest
 from gnn_assets.bars.schema import MARKET_BARS, RETURNS
@@ -51,10 +49,7 @@ def panel_of(platform: Platform, returns_version: str) -> Panel:
         return PanelData(
             sessions=sessions,
             symbols=symbols,
-            values={
-                name: to_panel(frame, name, sessions=sessions, symbols=symbols).astype(np.float32)
-                for name, frame in frames.items()
-            },
+            values={name: to_panel(frame, name, sessions=sessions, symbols=symbols) for name, frame in frames.items()},
         )
 
     return platform.panels.open(json_hash([bars_version, returns_version, list(sources), list(FIELDS)])[:32], build)

@@ -16,12 +16,16 @@ from pydantic import Field
 from gnn_assets.bars.chain import source_rate
 from gnn_assets.bars.restatements import to_refetch
 from gnn_assets.bars.schema import BARS_ASKED, CORPORATE_ACTIONS, MARKET_BARS, QUARANTINE, UNIVERSE
+from gnn_assets.core.clock import LiveClock
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, UniverseError
-from gnn_assets.defs.asking import Asking, given, open_sources
+from gnn_assets.defs.asking import Asking, answered, given, open_sources
 from gnn_assets.defs.judging import BarsUpdate, judge_answers
 from gnn_assets.defs.stage import StageRun
 from gnn_assets.defs.status import dead_letters
+from gnn_assets.defs.tables import stored
 from gnn_assets.store.files import write_atomic
+from gnn_assets.store.lake import Lake
+from gnn_assets.store.schema import Table
 from gnn_assets.store.sealed import seal
 from gnn_assets.store.versions import Lineage
 
@@ -54,10 +58,14 @@ class BarsShelf:
         """Appends what is new, then the bars, which make all of it count; then the landed answers may go."""
         lake = run.platform.lake
         lake.upsert(QUARANTINE, artefact.refused, run_id=run.run_id)
-        lake.append(CORPORATE_ACTIONS, artefact.actions, lineage=None, data_end=data_end, run_id=run.run_id)
-        write = lake.append if artefact.whole is None else lake.publish
-        rows = artefact.added if artefact.whole is None else artefact.whole
-        version = write(MARKET_BARS, rows, lineage=lineage, data_end=data_end, run_id=run.run_id).version
+        told = {"data_end": data_end, "run_id": run.run_id}
+        if artefact.whole is None:
+            lake.append(CORPORATE_ACTIONS, artefact.actions, lineage=None, **told)
+            version = lake.append(MARKET_BARS, artefact.added, lineage=lineage, **told).version
+        else:
+            bars, actions = artefact.whole
+            lake.publish(CORPORATE_ACTIONS, actions, lineage=None, **told)
+            version = lake.publish(MARKET_BARS, bars, lineage=lineage, **told).version
         lake.publish(BARS_ASKED, artefact.asked, lineage=None, data_end=data_end, run_id=run.run_id)
         run.platform.landing.clear(*artefact.landed)
         return version
@@ -72,14 +80,17 @@ def update(run: StageRun) -> BarsUpdate:
     """
     platform = run.platform
     universe = run.read(UNIVERSE)
-    saved = _saved_bars(run)
+    saved = _saved(run)
     chain = open_sources(platform)
     before = dead_letters(platform)
     wanted = _wanted(run.request, universe, before)
     asking = Asking(run, chain, universe, damaged=saved is not None)
     # What lies on this machine costs no request: it is read whole each time, so that any change of it shows.
     local = {source.name for source in chain.opened if source_rate(run.config, source.name) is None}
-    whole = {(symbol, source) for symbol in wanted or universe["symbol"].unique() for source in local}
+    # Who asks for a symbol again wants its history mended, not only its newest days.
+    mended = {source.name for source in chain.opened} if _is_retry(run.request) else set()
+    symbols = universe["symbol"].unique().to_list() if wanted is None else wanted
+    whole = {(symbol, source) for symbol in symbols for source in local | mended}
     landed = asking.ask(wanted, refetch=whole)
     merged = judge_answers(run, universe, saved, landed)
     failures = dict(asking.failures)
@@ -92,14 +103,23 @@ def update(run: StageRun) -> BarsUpdate:
             symbol: f"{source}: its whole history has changed and was not given again" for symbol, source in lost
         }
         merged = judge_answers(run, universe, saved, again, without=lost)
-    write_atomic(platform.source_states_file, seal({"states": chain.states(now=platform.clock.now())}))
+    # A pause runs by the machine's clock, whatever the market's says.
+    write_atomic(platform.source_states_file, seal({"states": chain.states(now=LiveClock().now())}))
     return replace(
         merged,
         failures=failures,
-        not_asked={symbol: reason for symbol, reason in before.items() if symbol not in asking.asked_for},
+        not_asked={
+            symbol: reason
+            for symbol, reason in before.items()
+            if symbol not in asking.asked_for and symbol not in set(answered(landed)["symbol"])
+        },
         metadata=asking.metadata(),
-        whole=pl.concat([saved, merged.added]) if saved is not None else None,
+        whole=None if saved is None else (pl.concat([saved[0], merged.added]), pl.concat([saved[1], merged.actions])),
     )
+
+
+def _is_retry(request: BarsRequest) -> bool:
+    return request.failed_only or (bool(request.symbols) and not request.first)
 
 
 def _wanted(request: BarsRequest, universe: pl.DataFrame, failed: Collection[str]) -> list[str] | None:
@@ -119,21 +139,25 @@ def _wanted(request: BarsRequest, universe: pl.DataFrame, failed: Collection[str
     return list(request.symbols) or None
 
 
-def _saved_bars(run: StageRun) -> pl.DataFrame | None:
-    """None while every stored file is whole; else every row that can be saved.
+def _saved(run: StageRun) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """None while bars and actions are whole; else every row of both that can be saved.
 
-    A damaged file must not stop bars for ever: the newest whole publication is built upon, and what it lacks is asked
-    for again. Revisions that only the damaged file held are lost, which is an event.
+    A damaged file must not stop bars for ever: the newest whole publication is built upon, and everything is asked for
+    again. Revisions that only the damaged file held are lost, which is an event.
     """
-    lake = run.platform.lake
-    try:
-        if lake.manifest(MARKET_BARS) is not None:
-            lake.read(MARKET_BARS, columns=("symbol",))
-    except (CorruptArtefact, MissingArtefact) as error:
-        run.platform.ledger.append("events", {"event": "bars_damaged", "asset": run.asset, "reason": str(error)})
-        run.log(str(error))
+    lake, damaged = run.platform.lake, False
+    for table in (MARKET_BARS, CORPORATE_ACTIONS, BARS_ASKED):
         try:
-            return lake.last_good(MARKET_BARS)[1]
-        except CorruptArtefact:
-            return MARKET_BARS.empty()
-    return None
+            stored(run.platform, table, columns=table.key[:1])
+        except (CorruptArtefact, MissingArtefact) as error:
+            damaged = True
+            run.platform.ledger.append("events", {"event": "bars_damaged", "asset": run.asset, "reason": str(error)})
+            run.log(str(error))
+    return (_last_good(lake, MARKET_BARS), _last_good(lake, CORPORATE_ACTIONS)) if damaged else None
+
+
+def _last_good(lake: Lake, table: Table) -> pl.DataFrame:
+    try:
+        return lake.last_good(table)[1]
+    except (CorruptArtefact, MissingArtefact):
+        return table.empty()

@@ -133,6 +133,7 @@ class Stage:
         asks: what else the artefact depends on, such as the clock, as inputs beside the data versions.
         external: asks the outside world, so equal inputs prove nothing and nothing is memoised.
         request: class of the run configuration it takes, a `dagster.Config`.
+        beside: tables published beside the artefact that what is below depends on as well.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Stage:
     table: Table | None = None
     external: bool = False
     request: type[dg.Config] | None = None
+    beside: tuple[Table, ...] = ()
 
     def code_version(self, config: Config) -> str:
         """Hash of the code that makes the artefact under a configuration."""

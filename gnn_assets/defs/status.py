@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from gnn_assets.bars.schema import MARKET_BARS, SYMBOL_STATUS
+from gnn_assets.bars.schema import MARKET_BARS, SYMBOL_STATUS, UNIVERSE
 from gnn_assets.bars.status import FAILED
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.defs.resources import Platform
@@ -55,8 +55,14 @@ def dead_letters(platform: Platform) -> dict[str, str]:
         status = platform.lake.read(SYMBOL_STATUS)
     except (CorruptArtefact, MissingArtefact):
         return {}
+    members = platform.lake.read(UNIVERSE).filter(
+        pl.col("to_session").is_null() | (pl.col("to_session") >= platform.last_session)
+    )
     newest = (
-        status.filter(pl.col("stage") == MARKET_BARS.name).sort("session").unique("symbol", keep="last").sort("symbol")
+        status.filter(pl.col("stage") == MARKET_BARS.name, pl.col("symbol").is_in(members["symbol"].implode()))
+        .sort("session")
+        .unique("symbol", keep="last")
+        .sort("symbol")
     )
     return dict(newest.filter(pl.col("state") == FAILED).select("symbol", "reason").iter_rows())
 

@@ -14,7 +14,6 @@ from gnn_assets.bars.schema import (
     SYMBOL_STATUS,
     UNIVERSE,
 )
-from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
@@ -43,7 +42,6 @@ TABLES: dict[str, Table] = {
 
 def stored(platform: Platform, table: Table, **selection: Any) -> pl.DataFrame:
     """Rows of a table, or none if it was never published."""
-    try:
-        return platform.lake.read(table, **selection)
-    except MissingArtefact:
+    if platform.lake.manifest(table) is None:
         return table.empty().select(selection.get("columns", list(table.columns)))
+    return platform.lake.read(table, **selection)

@@ -4,10 +4,12 @@
 home that asks them, in this process (`update`) or by the real command (`command`).
 """
 
+import io
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache
@@ -23,6 +25,7 @@ import yaml
 from gnn_assets.bars.fetched import FETCHED_COLUMNS, PRICES
 from gnn_assets.bars.revisions import latest
 from gnn_assets.bars.schema import MARKET_BARS
+from gnn_assets.cli import main
 from gnn_assets.core.config import build_config
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.core.settings import Settings
@@ -292,6 +295,24 @@ class MarketHome:
     def command(self, session: date, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The real command line, in a process of its own."""
         return Home(self.path).run(*arguments, **self.environment(session))
+
+    def say(self, session: date, *arguments: str) -> tuple[int, str]:
+        """The same command line in this process: exit code and output.
+
+        For commands that make nothing: Dagster takes hold of the streams of a process that runs a job.
+        """
+        said = io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self.environment(session), clear=True),
+            mock.patch.object(sys, "argv", ["gnn-assets", *arguments]),
+            redirect_stdout(said),
+            redirect_stderr(said),
+        ):
+            try:
+                main()
+            except SystemExit as ended:
+                return int(ended.code or 0), said.getvalue()
+        return 0, said.getvalue()
 
     # What is stored and said.
 

@@ -60,7 +60,7 @@ def test_an_outage_of_the_primary_loses_none_of_300_symbols(tmp_path, fault):
         states = home.status()["sources"]
         assert (states["alpaca"]["state"], states["yahoo"]["state"]) == ("open", "closed")
         assert states["alpaca"]["failures"] == 5
-        told = home.command(TODAY, "status").stdout
+        _, told = home.say(TODAY, "status")
         assert "source alpaca: circuit open" in told
         assert "source yahoo: circuit closed" in told
 

@@ -1,5 +1,7 @@
 """Some symbols fail everywhere: the others go on, the failed keep their last good bars, and one number decides."""
 
+from contextlib import contextmanager
+
 import polars as pl
 import pytest
 
@@ -28,16 +30,27 @@ def lose(servers, bars: pl.DataFrame) -> None:
     servers["yahoo"].always(CHART + LOST[2], Reply(status=500))
 
 
-@pytest.fixture
-def five_hundred(tmp_path):
-    """500 symbols stored to yesterday; today three of them fail everywhere."""
-    symbols = names(500)
+@contextmanager
+def three_lost(path, symbols):
+    """Symbols stored to yesterday; today three of them fail everywhere."""
     bars = traded(symbols, DAYS)
     with vendors(bars, "massive", "yahoo") as servers:
-        home = MarketHome(tmp_path / "home", symbols, servers)
+        home = MarketHome(path, symbols, servers)
         assert home.update(YESTERDAY).success
         lose(servers, bars)
         yield home, servers, bars
+
+
+@pytest.fixture
+def five_hundred(tmp_path):
+    with three_lost(tmp_path / "home", names(500)) as lost:
+        yield lost
+
+
+@pytest.fixture
+def thirty(tmp_path):
+    with three_lost(tmp_path / "home", [name for name in names(28) if name not in LOST] + list(LOST)) as lost:
+        yield lost
 
 
 def heal(servers, bars: pl.DataFrame) -> None:
@@ -105,8 +118,8 @@ def test_the_same_failure_again_is_no_second_event_and_a_healed_retry_asks_for_t
     assert len(home.events("symbols_failed")) == 1
 
 
-def test_the_job_of_the_ui_asks_for_the_failed_symbols_alone(five_hundred):
-    home, servers, bars = five_hundred
+def test_the_job_of_the_ui_asks_for_the_failed_symbols_alone(thirty):
+    home, servers, bars = thirty
     home.update(TODAY)
     heal(servers, bars)
 
@@ -116,11 +129,11 @@ def test_the_job_of_the_ui_asks_for_the_failed_symbols_alone(five_hundred):
     assert len(servers["massive"].asked) == 9
     assert servers["yahoo"].asked == []
     assert home.dead_letters() == {}
-    assert home.newest().filter(pl.col("session") == TODAY).height == 500
+    assert home.newest().filter(pl.col("session") == TODAY).height == 30
 
 
-def test_a_symbol_that_is_not_asked_for_keeps_the_reason_it_failed_for(five_hundred):
-    home, servers, bars = five_hundred
+def test_a_symbol_that_is_not_asked_for_keeps_the_reason_it_failed_for(thirty):
+    home, servers, bars = thirty
     home.update(TODAY)
     reasons = home.dead_letters()
 

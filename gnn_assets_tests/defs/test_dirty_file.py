@@ -36,6 +36,8 @@ pytestmark = [
 def _maker() -> ModuleType:
     """The script that writes the page about the whole file."""
     spec = importlib.util.spec_from_file_location("make_dirty_file", ROOT / "docs" / "make_dirty_file.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
