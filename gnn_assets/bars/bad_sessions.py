@@ -33,7 +33,8 @@ def judge_sessions(judged: Judged, *, source: str, config: RulesConfig) -> Judge
 
     Returns:
         The same, with the good rows of bad sessions moved to quarantine under ``bad_session_<rule>``, as the source
-        told them. If several rules speak against a session, the one most symbols broke is named.
+        told them. If several rules speak against a session, the one most symbols broke is named. Of a session without
+        any good row, one of the rows that broke the rule stands there a second time, so that it is seen as well.
     """
     told = pl.concat([judged.good.select(_KEY), judged.refused.select(_KEY)]).unique()
     counts = told.group_by("session").agg(symbols=pl.len())
@@ -62,9 +63,17 @@ def judge_sessions(judged: Judged, *, source: str, config: RulesConfig) -> Judge
         .select(*_KEY, "source", "rule")
         .join(originals.select(*_KEY, *values), on=_KEY)
     )
+    lost = (
+        judged.refused.join(bad, on=("session", "rule"), how="semi")
+        .join(judged.good, on="session", how="anti")
+        .sort(_KEY)
+        .unique("session", keep="first", maintain_order=True)
+        .with_columns(rule=pl.lit(PREFIX) + pl.col("rule"))
+    )
     refused = pl.concat(
         [
             judged.refused,
+            lost,
             restored.select(*QUARANTINE.columns),
             suspects.join(restored, on=_KEY, how="anti").select(*QUARANTINE.columns),
         ]

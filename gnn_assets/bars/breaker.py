@@ -81,7 +81,7 @@ class Breaker:
         """The state as plain data, for people and for the next process.
 
         Args:
-            now: the moment, aware UTC.
+            now: the machine's moment, aware UTC; a clock that stands still would never let a pause run down.
 
         Returns:
             ``state``, ``reason`` (as the properties), ``why`` (it opened), ``failures`` (in a row), ``pause_seconds``
@@ -112,7 +112,7 @@ class Breaker:
         Args:
             state: what `to_dict` said.
             config: as for the class.
-            now: the moment, aware UTC. However wrong it is, the pause left is at most `max_pause_seconds`.
+            now: the machine's moment, aware UTC. However wrong it is, the pause left is at most `max_pause_seconds`.
             monotonic: as for the class.
         """
         breaker = cls(config, monotonic=monotonic)

@@ -84,7 +84,8 @@ class Gathered:
 
     Args:
         failures: symbol that no source served → what each source of the chain had to say, joined by "; ".
-        served: symbol → source that gave its bars; of several the one that had the newest session wanted.
+        served: symbol → source that gave its bars; of several the one that had a good close of the newest session
+            wanted.
         requests: source → requests sent, further tries included.
     """
 
@@ -139,6 +140,15 @@ def gather(
         served=work.served,
         requests={opened.name: opened.guard.requests - sent_before[opened.name] for opened in chain},
     )
+
+
+def usable(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars with a close that can be a price; the row rules refuse all others.
+
+    Args:
+        bars: `FETCHED_COLUMNS`, as a source told them.
+    """
+    return bars.filter(pl.col("close").is_finite(), pl.col("close") > 0)
 
 
 def _outcome(opened: Opened, ask: Ask) -> Fetched | SourceError:
@@ -221,19 +231,21 @@ class _Work:
     def settle(self, name: str, ask: Ask, outcome: Fetched | SourceError) -> None:
         """Takes note of an ask's outcome, symbol by symbol."""
         told = outcome.bars if isinstance(outcome, Fetched) else no_bars()
-        given = set(told["symbol"].unique())
-        newest = set(told.filter(pl.col("session") == ask.last)["symbol"].unique())
+        good = usable(told)
+        given = set(good["symbol"])
+        newest = set(good.filter(pl.col("session") == ask.last)["symbol"])
         for symbol in ask.symbols:
             fault = outcome.failures.get(symbol) if isinstance(outcome, Fetched) else outcome
             if fault is None and symbol not in given:
-                fault = NoData.of(symbol, expected="bars, or why there are none", was="neither", do="name a source")
+                was = "bars without one good close" if symbol in told["symbol"] else "neither"
+                fault = NoData.of(symbol, expected="bars, or why there are none", was=was, do="name a source")
             self._untried[name].pop(symbol)
             if fault is None and symbol in newest:
                 self.served[symbol] = name
                 for left in self._untried.values():
                     left.pop(symbol, None)
             elif fault is None:
-                # Late, or the symbol did not trade: what it gave is kept, and another source may have the rest.
+                # Late, no trade, or dirt: what it gave is kept, and another source may have the rest.
                 self.served.setdefault(symbol, name)
             else:
                 self._reasons[symbol][name] = _sentence(name, str(fault))

@@ -69,6 +69,8 @@ def needs(
         whole_by = set()
         for source in sources:
             told = answered.get((symbol, source))
+            if told is not None and not calendar.between(*told):
+                told = None  # answered for under a calendar that reached further
             if (symbol, source) in refetch:
                 span = _whole(wanted, told)
             else:

@@ -3,6 +3,7 @@
 A vendor that adjusts its prices moves every earlier bar by one ratio at each split (or dividend): no return changes,
 but what is stored before the bars told again still stands on the old basis, so all of it must be asked for again. A
 correction changes returns, and so forecasts already published; many at once mean that the vendor, not a bar, is wrong.
+A volume that settles late changes no return, and is neither.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,7 +16,7 @@ from gnn_assets.bars.fetched import PRICES
 from gnn_assets.core.checks import Check
 from gnn_assets.core.sessions import SessionCalendar
 
-REBASED, CORRECTED = "rebased", "corrected"
+REBASED, CORRECTED, VOLUME = "rebased", "corrected", "volume"
 
 _SERIES = ("symbol", "source")
 _BAR = (*_SERIES, "session")
@@ -30,7 +31,8 @@ def classify(before: pl.DataFrame, added: pl.DataFrame, *, told: pl.DataFrame) -
 
     A revision is a rebase when up to the last changed session every bar told again moved by one ratio, as far as the
     rounding of the vendor's prices lets one see: each price may be off by half of the last decimal written, before
-    and after. A basis declared anew is a rebase too. Everything else is a correction.
+    and after. A basis declared anew is a rebase too. A revision that moved no price is one of volumes.
+    Everything else is a correction.
 
     Args:
         before: a frame of `MARKET_BARS`: the newest stored revisions of the source's bars, before this fetch.
@@ -39,10 +41,10 @@ def classify(before: pl.DataFrame, added: pl.DataFrame, *, told: pl.DataFrame) -
             that is not among them says nothing.
 
     Returns:
-        One row a (symbol, source) with a revision, sorted: ``symbol``, ``source``, ``kind`` (`rebased` or
-        `corrected`), ``sessions`` (changed bars), ``first`` and ``last`` (changed sessions), ``ratio`` (new price
-        over old; null unless rebased by one), ``to_first`` (whether the first bar told again has changed, so that the
-        change may go on before it).
+        One row a (symbol, source) with a revision, sorted: ``symbol``, ``source``, ``kind`` (`rebased`, `corrected`
+        or `volume`), ``sessions`` (changed bars), ``first`` and ``last`` (changed sessions), ``ratio`` (new price over
+        old; null unless rebased by one), ``to_first`` (whether a price or the basis of the first bar told again has
+        changed, so that the change may go on before it).
     """
     revised = added.filter(pl.col("rev") > 0).select(*_BAR, "basis", *PRICES, changed=pl.lit(True))
     pairs = (
@@ -54,21 +56,32 @@ def classify(before: pl.DataFrame, added: pl.DataFrame, *, told: pl.DataFrame) -
             pl.when("changed").then(f"{name}_new").otherwise(name).alias(f"{name}_new") for name in (*PRICES, "basis")
         )
         .with_columns(pl.col("changed").fill_null(False))
+        .with_columns(
+            moved=pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_new")) for name in (*PRICES, "basis"))
+        )
         .sort(_BAR)
     )
-    last = pl.col("session").filter("changed").max()
     spans = pairs.group_by(_SERIES, maintain_order=True).agg(
         sessions=pl.col("changed").sum().cast(pl.Int32),
         first=pl.col("session").filter("changed").min(),
-        last=last,
-        to_first=pl.col("changed").first(),
+        last=pl.col("session").filter("changed").max(),
+        to_first=pl.col("moved").first(),
+        any_moved=pl.col("moved").any(),
         rebased_by_word=(pl.col("basis") != pl.col("basis_new")).filter("changed").all(),
     )
-    moved = _common_ratio(pairs.filter(pl.col("session") <= last.over(_SERIES)))
+    # A volume that changed after the last moved bar says nothing about where a rebase ends.
+    last_moved = pl.col("session").filter("moved").max().over(_SERIES)
+    ratios = _common_ratio(pairs.filter(pl.col("session") <= last_moved))
     rebased = pl.col("rebased_by_word") | pl.col("ratio").is_not_null()
     return (
-        spans.join(moved, on=_SERIES, how="left")
-        .with_columns(kind=pl.when(rebased).then(pl.lit(REBASED)).otherwise(pl.lit(CORRECTED)))
+        spans.join(ratios, on=_SERIES, how="left")
+        .with_columns(
+            kind=pl.when(~pl.col("any_moved"))
+            .then(pl.lit(VOLUME))
+            .when(rebased)
+            .then(pl.lit(REBASED))
+            .otherwise(pl.lit(CORRECTED))
+        )
         .select(*_SERIES, "kind", "sessions", "first", "last", "ratio", "to_first")
         .sort(_SERIES)
     )
@@ -87,7 +100,12 @@ def to_refetch(kinds: pl.DataFrame) -> set[tuple[str, str]]:
 
 
 def restatement_check(
-    kinds: pl.DataFrame, *, symbols: Sequence[str], touched_forecasts: Sequence[str], max_share: float
+    kinds: pl.DataFrame,
+    *,
+    symbols: Sequence[str],
+    touched_forecasts: Sequence[str],
+    max_share: float,
+    min_symbols: int,
 ) -> Check:
     """Whether few enough symbols had history corrected.
 
@@ -96,20 +114,22 @@ def restatement_check(
         symbols: symbols that count.
         touched_forecasts: published forecasts whose inputs changed, as text.
         max_share: largest share of symbols that may be corrected.
+        min_symbols: fewer corrected symbols than this pass, however few symbols there are.
     """
     counted = kinds.filter(pl.col("symbol").is_in(list(symbols)))
     corrected = counted.filter(pl.col("kind") == CORRECTED)["symbol"].n_unique()
+    others = {kind: counted.filter(pl.col("kind") == kind).height for kind in (REBASED, VOLUME)}
     share = corrected / max(len(symbols), 1)
     forecasts = [f"forecast touched: {name}" for name in touched_forecasts[:_SHOWN_FORECASTS]]
     # Corrections come first: they are what the check is about.
     rows = [_sentence(row) for row in counted.sort("kind", *_SERIES).iter_rows(named=True)]
     return Check(
         "revisions",
-        share <= max_share,
+        share <= max_share or corrected < min_symbols,
         share,
         max_share,
         f"Share of symbols whose history a source corrected; more mean a fault at the source. {corrected} corrected, "
-        f"{counted.height - counted.filter(pl.col('kind') == CORRECTED).height} moved to another basis, "
+        f"{others[REBASED]} moved to another basis, {others[VOLUME]} with other volumes alone, "
         f"{len(touched_forecasts)} published forecasts touched.",
         offenders=(*rows[: _SHOWN - len(forecasts)], *forecasts),
     )

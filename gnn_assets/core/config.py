@@ -76,6 +76,7 @@ class BarsConfig(Section):
     min_success_share: Share
     max_quarantine_share: Share
     max_revised_share: Share
+    min_revised_symbols: Count
     rules: RulesConfig
 
     @model_validator(mode="after")

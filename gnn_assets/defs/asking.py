@@ -53,6 +53,7 @@ class Asking:
         self.failures: dict[str, str] = {}
         self._served: dict[str, str] = {}
         self._requests: dict[str, int] = {}
+        self._number = 1
 
     def ask(self, symbols: Sequence[str] | None, *, refetch: Collection[tuple[str, str]]) -> list[Landed]:
         """Asks for what is missing of some symbols (None: all), and for whole histories where `refetch` says so.
@@ -63,10 +64,12 @@ class Asking:
         platform, request, config = self._run.platform, self._run.request, self._run.config
         # What a damaged file lost must be asked for again, all of it.
         asked = BARS_ASKED.empty() if self._damaged else stored(platform, BARS_ASKED)
+        landed = platform.landing.landed()
+        self._number = 1 + max((answer.facts["number"] for answer in landed), default=0)
         gaps = needs(
             self._universe,
             asked,
-            landed=answered(platform.landing.landed(), late=False).select(list(BARS_ASKED.columns)),
+            landed=answered(landed, late=False).select(list(BARS_ASKED.columns)),
             sources=[source.name for source in self._chain.opened],
             exchanges=platform.exchanges,
             first=_day(request.first, "first") or config.bars.from_session,
@@ -134,8 +137,10 @@ class Asking:
             "first": ask.first.isoformat(),
             "last": ask.last.isoformat(),
             "fetched_at": answer.fetched_at.isoformat(),
+            "number": self._number,
             "payload_hash": fetched.payload_hash,
         }
+        self._number += 1
         frames = {"bars": fetched.bars, "actions": fetched.actions}
         self._run.platform.landing.land(json_hash([facts, list(ask.symbols)]), frames, facts)
 

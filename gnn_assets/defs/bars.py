@@ -60,7 +60,7 @@ def _returns(run: StageRun) -> pl.DataFrame:
     """
     config, platform = run.config, run.platform
     return returns_of(
-        run.read(MARKET_BARS),
+        run.read(MARKET_BARS, columns=[name for name in MARKET_BARS.columns if name not in MARKET_BARS.provenance]),
         stored(platform, CORPORATE_ACTIONS),
         universe=run.read(UNIVERSE),
         exchanges=platform.exchanges,

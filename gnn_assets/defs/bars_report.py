@@ -64,6 +64,7 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
         symbols=universe["symbol"].unique().to_list(),
         touched_forecasts=touched,
         max_share=config.bars.max_revised_share,
+        min_symbols=config.bars.min_revised_symbols,
     )
     if run.request.accept_revisions:
         revisions = replace(revisions, severity="warn")
@@ -102,8 +103,8 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
     )
 
 
-def _data_end(newest: pl.DataFrame, venue: Mapping[str, str], platform: Platform) -> date:
-    """The last primary session that the bars of every exchange cover: the one that is latest decides."""
+def _data_end(newest: pl.DataFrame, venue: Mapping[str, str], platform: Platform) -> date | None:
+    """The last primary session that the bars of every exchange cover, the latest deciding; None without any bar."""
     primary = platform.calendar
     exchange = pl.col("symbol").replace_strict(dict(venue), default=primary.exchange, return_dtype=pl.String)
     ends: dict[str, date] = dict(newest.group_by(exchange.alias("exchange")).agg(pl.col("session").max()).iter_rows())
@@ -111,7 +112,7 @@ def _data_end(newest: pl.DataFrame, venue: Mapping[str, str], platform: Platform
     for code in ends.keys() - {primary.exchange}:
         counts = counted_at(platform.exchanges.of(code), primary).filter(pl.col("session") <= ends[code])
         covered += counts["counts_at"].drop_nulls().sort().tail(1).to_list()
-    return min(covered)
+    return min(covered, default=None)
 
 
 def _of_bad_sessions(update: BarsUpdate, platform: Platform) -> list[Landed]:

@@ -25,6 +25,8 @@ from gnn_assets.store.schema import MOMENT
 
 # A symbol's bar before those told lies no further back than this, unless it has a gap that the rules judge anyway.
 _BEFORE = timedelta(days=31)
+# Hash and run of each old answer are long, and nothing is held against them.
+_HISTORY = [name for name in MARKET_BARS.columns if name not in {"payload_hash", "run_id"}]
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ def judge_answers(
         # Some sessions more, so that the first row told is held against the one before it.
         first: date = told["session"].min()  # ty: ignore[invalid-assignment] - a Date column
         first -= _BEFORE
-        history = stored(platform, MARKET_BARS, first=first) if saved is None else saved[0]
-        history = history.filter(pl.col("source") == source)
+        history = stored(platform, MARKET_BARS, first=first, columns=_HISTORY) if saved is None else saved[0]
+        history = history.select(_HISTORY).filter(pl.col("source") == source)
+        newest = latest(history)
         run.progress(0.8, f"judging {told.height} bars of {source}")
         judged = judge_sessions(
             judge_rows(
@@ -103,7 +106,7 @@ def judge_answers(
                 source=source,
                 basis=basis,
                 actions=told_actions.select(list(ACTION_COLUMNS)),
-                before=latest(history).select(list(FETCHED_COLUMNS)),
+                before=newest.select(list(FETCHED_COLUMNS)),
                 exchange_of=venue,
                 exchanges=platform.exchanges,
                 now=platform.clock.now(),
@@ -119,7 +122,7 @@ def judge_answers(
         added.append(new)
         actions.append(new_acts)
         refused += [judged.refused, _as_quarantined(impossible, source)]
-        kinds.append(classify(latest(history), new, told=judged.good.select("symbol", "session")))
+        kinds.append(classify(newest, new, told=judged.good.select("symbol", "session")))
     return BarsUpdate(
         added=pl.concat([MARKET_BARS.empty(), *added]),
         actions=pl.concat([CORPORATE_ACTIONS.empty(), *actions]),
@@ -132,9 +135,9 @@ def judge_answers(
 
 
 def _by_source(landed: Sequence[Landed]) -> dict[str, list[Landed]]:
-    """Answers of each source, the oldest first; of two from one moment of a clock that stands still, the fuller last."""
+    """Answers of each source, the oldest first; their number decides where the clock stood still between two."""
     by_source: dict[str, list[Landed]] = {}
-    for answer in sorted(landed, key=lambda one: (one.facts["fetched_at"], one.rows["bars"])):
+    for answer in sorted(landed, key=lambda one: (one.facts["fetched_at"], one.facts["number"])):
         by_source.setdefault(str(answer.facts["source"]), []).append(answer)
     return by_source
 

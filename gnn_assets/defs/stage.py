@@ -1,6 +1,6 @@
 """What an asset is, before Dagster is told: its work, its report, where it is kept, what it depends on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
@@ -47,9 +47,9 @@ class StageRun:
         """The validated configuration."""
         return self.platform.config
 
-    def read(self, table: Table) -> pl.DataFrame:
-        """An input table, exactly the version fixed at the start."""
-        return self.platform.lake.read(table, version=self.inputs[table.name])
+    def read(self, table: Table, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """An input table, exactly the version fixed at the start; all of its columns, or those named."""
+        return self.platform.lake.read(table, version=self.inputs[table.name], columns=columns)
 
     def progress(self, fraction: float, text: str) -> None:
         """Says how far this stage is (share from 0 to 1)."""

@@ -97,6 +97,28 @@ def test_a_refused_row_that_had_lost_a_value_stands_in_quarantine_as_it_was_told
     assert mine.select(*VALUES).row(0) == (0.0, 11.0, 9.0, 10.5, 101.0)
 
 
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"close": -1.0}, "close_not_positive"),
+        ({"close": float("nan")}, "not_finite"),
+        ({"high": 8.0}, "high_below_low"),
+    ],
+)
+def test_a_session_whose_every_row_was_refused_is_seen_as_bad_too_by_one_row(values, rule):
+    judged = judge(told(100, **values))
+    assert bad(judged).select("symbol", "session", "source", "rule").rows() == [
+        (NAMES[0], DAYS[1], "sample", f"bad_session_{rule}")
+    ]
+    assert judged.refused.height == 101
+    assert judged.good.height == 200
+    # Beside a session of which good rows are left, each is told in its own way.
+    both = judge(told(100, **values).with_columns(
+        close=pl.when((pl.col("session") == DAYS[2]) & pl.col("symbol").is_in(NAMES[:6])).then(-1.0).otherwise("close")
+    ))  # fmt: skip
+    assert bad(both).group_by("session").len().sort("session").rows() == [(DAYS[1], 1), (DAYS[2], 94)]
+
+
 def test_the_rule_most_symbols_broke_is_named():
     frame = told(10, close=float("nan"))
     other = (pl.col("session") == DAYS[1]) & pl.col("symbol").is_in(NAMES[50:65])

@@ -246,6 +246,51 @@ def test_a_symbol_that_an_answer_passes_over_in_silence_is_not_taken_for_served(
     assert "neither" in desk.gather(needs_of(3), [silent], clock).failures["S002"]
 
 
+class DirtySource(ScriptedSource):
+    """Has a good bar of the first session, if it is told to, and a dirty one of the newest."""
+
+    close, has_past = None, True
+
+    def fetch(self, ask):
+        fetched = super().fetch(ask)
+        newest = fetched.bars.with_columns(close=pl.lit(self.close, dtype=pl.Float64))
+        past = [fetched.bars.with_columns(session=pl.lit(FIRST))] if self.has_past else []
+        return Fetched(pl.concat([newest, *past]), fetched.failures, fetched.payload_hash)
+
+
+def dirty(clock, close, *, has_past):
+    made = opened("primary", clock)
+    source = DirtySource(made.guard, clock)
+    source.close, source.has_past = close, has_past
+    return Opened("primary", source, made.guard, made.breaker)
+
+
+DIRT = [None, float("nan"), float("inf"), 0.0, -1.0]
+
+
+@pytest.mark.parametrize("close", DIRT)
+def test_a_newest_session_without_a_good_close_is_asked_of_the_next_source_too(close):
+    clock, desk = HandClock(), Desk()
+    primary = dirty(clock, close, has_past=True)
+    assert desk.gather(needs_of(1), [primary, opened("second", clock)], clock).served == {"S000": "second"}
+    clock, desk = HandClock(), Desk()
+    primary = dirty(clock, close, has_past=True)
+    gathered = desk.gather(needs_of(1), [primary, opened("second", clock, down)], clock)
+    assert (gathered.served, gathered.failures) == ({"S000": "primary"}, {})
+
+
+@pytest.mark.parametrize("close", DIRT)
+def test_bars_without_one_good_close_serve_nobody(close):
+    clock, desk = HandClock(), Desk()
+    primary = dirty(clock, close, has_past=False)
+    gathered = desk.gather(needs_of(1), [primary, late("second", clock)], clock)
+    assert gathered.served == {"S000": "second"}
+    clock, desk = HandClock(), Desk()
+    gathered = desk.gather(needs_of(1), [dirty(clock, close, has_past=False)], clock)
+    assert gathered.served == {}
+    assert "was bars without one good close" in gathered.failures["S000"]
+
+
 # What a whole ask meets
 
 

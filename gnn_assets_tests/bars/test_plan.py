@@ -185,6 +185,16 @@ def test_what_was_answered_by_a_source_no_longer_in_the_chain_does_not_count():
     assert planned([("A", "gone", FIRST, LAST)]) == {"A": {"one": (FIRST, LAST)}}
 
 
+@pytest.mark.parametrize(
+    "told", [(date(2015, 1, 2), date(2015, 6, 30)), (date(2030, 1, 2), date(2030, 6, 28))], ids=["before", "after"]
+)
+@pytest.mark.parametrize("last", [None, AXIS[20]])
+def test_what_was_answered_for_outside_the_calendar_counts_as_not_answered(told, last):
+    until = last or LAST
+    assert planned([("A", "one", *told)], last=last) == {"A": {"one": (FIRST, until)}}
+    assert planned([("A", "one", *told)], last=last, refetch={("A", "one")}) == {"A": {"one": (FIRST, until)}}
+
+
 def test_without_a_source_nobody_is_asked():
     assert planned(sources=()) == {}
 

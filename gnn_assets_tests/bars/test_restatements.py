@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gnn_assets.bars.restatements import classify, restatement_check, to_refetch, touched_sessions
 from gnn_assets.bars.revisions import latest
+from gnn_assets.core.config import build_config
 from gnn_assets_tests.bars.market import LATER, bars, calendar, record, sessions, stored_bars
 
 DAYS = sessions(10)
@@ -94,12 +95,39 @@ def test_a_bar_corrected_inside_a_rebased_history_makes_it_corrected_and_asked_f
     assert to_refetch(kinds) == {("A", "sample")}
 
 
-def test_a_value_that_appears_or_goes_or_a_volume_alone_is_a_correction():
+def test_a_price_that_appears_or_goes_is_a_correction():
     old = whole_bars(walk())
     gone = old.with_columns(open=pl.lit(None, dtype=pl.Float64))
     assert changed(old, gone)["kind"].to_list() == ["corrected"]
     assert changed(gone, old)["kind"].to_list() == ["corrected"]
-    assert changed(old, old.with_columns(volume=pl.lit(5.0)))["kind"].to_list() == ["corrected"]
+
+
+def volume_on(frame, *days):
+    return frame.with_columns(volume=pl.when(pl.col("session").is_in(days)).then(5.0).otherwise("volume"))
+
+
+@pytest.mark.parametrize("days", [DAYS, DAYS[:1], DAYS[4:5]])
+def test_other_volumes_alone_are_no_correction_and_need_no_more_asking(days):
+    old = whole_bars(walk())
+    kinds = changed(old, volume_on(old, *days))
+    assert kinds.select("kind", "sessions", "first", "last").rows() == [("volume", len(days), days[0], days[-1])]
+    assert kinds.select("ratio", "to_first").rows() == [(None, False)]
+    assert to_refetch(kinds) == set()
+
+
+def test_a_price_that_moved_beside_other_volumes_is_a_correction_of_its_own_place():
+    old = whole_bars(walk())
+    close = pl.when(pl.col("session") == DAYS[4]).then(99.0).otherwise("close")
+    kinds = changed(old, volume_on(old, DAYS[0]).with_columns(close=close))
+    assert kinds["kind"].to_list() == ["corrected"]
+    assert to_refetch(kinds) == set()
+
+
+def test_other_volumes_beside_a_rebase_leave_it_one():
+    old = whole_bars(walk())
+    kinds = changed(old, volume_on(scaled(old, 0.5, upto=DAYS[5]), DAYS[2], DAYS[8]))
+    assert kinds["kind"].to_list() == ["rebased"]
+    assert to_refetch(kinds) == {("A", "sample")}
 
 
 def test_a_basis_declared_anew_is_a_rebase_whatever_the_prices():
@@ -116,7 +144,7 @@ def test_closes_alone_are_enough():
 def test_each_symbol_is_judged_for_itself_and_first_revisions_do_not_count():
     first, second, third = whole_bars(walk(1)), whole_bars(walk(2), "B"), whole_bars(walk(3), "C")
     stored = pl.concat([first, second, third[:6]])
-    new = pl.concat([scaled(first, 0.5), second.with_columns(volume=pl.lit(1.0)), third])
+    new = pl.concat([scaled(first, 0.5), second.with_columns(open=pl.col("open") + 0.1), third])
     kinds = changed(stored, new)
     assert kinds.select("symbol", "kind").rows() == [("A", "rebased"), ("B", "corrected")]
     assert to_refetch(kinds) == {("A", "sample"), ("B", "sample")}
@@ -141,7 +169,7 @@ def test_nothing_changed_is_nothing_to_say():
     old = whole_bars(walk())
     kinds = changed(old, old)
     assert kinds.is_empty()
-    check = restatement_check(kinds, symbols=["A"], touched_forecasts=[], max_share=0.01)
+    check = restatement_check(kinds, symbols=["A"], touched_forecasts=[], max_share=0.01, min_symbols=1)
     assert check.passed
     assert (check.value, check.offenders) == (0.0, ())
 
@@ -177,27 +205,62 @@ SYMBOLS = [f"S{number:03d}" for number in range(100)] + [f"T{number:03d}" for nu
 
 @pytest.mark.parametrize(("corrected", "passed"), [(0, True), (1, True), (2, True), (3, False)])
 def test_more_than_one_in_a_hundred_corrected_fails_however_many_were_rebased(corrected, passed):
-    check = restatement_check(kinds_of(corrected, rebased=100), symbols=SYMBOLS, touched_forecasts=[], max_share=0.01)
+    check = restatement_check(
+        kinds_of(corrected, rebased=100), symbols=SYMBOLS, touched_forecasts=[], max_share=0.01, min_symbols=1
+    )
     assert (check.name, check.passed, check.severity) == ("revisions", passed, "error")
     assert (check.value, check.threshold) == (corrected / 200, 0.01)
     assert check.blocks is not passed
 
 
+@pytest.mark.parametrize(("corrected", "passed"), [(1, True), (2, True), (3, False)])
+def test_a_few_corrected_symbols_of_a_small_universe_do_not_fail(corrected, passed):
+    limits = build_config("live").bars
+    check = restatement_check(
+        kinds_of(corrected),
+        symbols=SYMBOLS[:20],
+        touched_forecasts=[],
+        max_share=limits.max_revised_share,
+        min_symbols=limits.min_revised_symbols,
+    )
+    assert (check.passed, check.value) == (passed, corrected / 20)
+
+
+def test_symbols_with_other_volumes_alone_are_told_and_not_counted():
+    kinds = kinds_of(50).with_columns(kind=pl.lit("volume"))
+    check = restatement_check(kinds, symbols=SYMBOLS, touched_forecasts=[], max_share=0.01, min_symbols=1)
+    assert (check.passed, check.value) == (True, 0.0)
+    assert "0 corrected, 0 moved to another basis, 50 with other volumes alone" in check.description
+
+
 def test_a_symbol_corrected_at_two_sources_counts_once_and_one_that_does_not_count_never():
     kinds = kinds_of(2)
     twice = pl.concat([kinds, kinds.with_columns(source=pl.lit("other"))])
-    assert restatement_check(twice, symbols=SYMBOLS[:50], touched_forecasts=[], max_share=1.0).value == 2 / 50
-    assert restatement_check(twice, symbols=SYMBOLS[1:51], touched_forecasts=[], max_share=1.0).value == 1 / 50
+    assert (
+        restatement_check(twice, symbols=SYMBOLS[:50], touched_forecasts=[], max_share=1.0, min_symbols=1).value
+        == 2 / 50
+    )
+    assert (
+        restatement_check(twice, symbols=SYMBOLS[1:51], touched_forecasts=[], max_share=1.0, min_symbols=1).value
+        == 1 / 50
+    )
 
 
 def test_the_first_offenders_are_corrected_rows_and_the_forecasts_they_touched():
     forecasts = [str(day) for day in DAYS[3:9]]
-    check = restatement_check(kinds_of(8, rebased=8), symbols=SYMBOLS, touched_forecasts=forecasts, max_share=0.01)
+    check = restatement_check(
+        kinds_of(8, rebased=8), symbols=SYMBOLS, touched_forecasts=forecasts, max_share=0.01, min_symbols=1
+    )
     assert len(check.offenders) == 10
     assert check.offenders[0] == f"S000 sample: corrected, 2 bars {DAYS[1]} to {DAYS[3]}"
     assert check.offenders[6:] == tuple(f"forecast touched: {day}" for day in DAYS[3:7])
-    assert "8 corrected, 8 moved to another basis, 6 published forecasts touched" in check.description
-    rebased = restatement_check(kinds_of(0, rebased=1), symbols=SYMBOLS, touched_forecasts=[], max_share=0.01)
+    assert (
+        "8 corrected, 8 moved to another basis, 0 with other volumes alone, 6 published forecasts touched"
+        in check.description
+    )
+    rebased = restatement_check(
+        kinds_of(0, rebased=1), symbols=SYMBOLS, touched_forecasts=[], max_share=0.01, min_symbols=1
+    )
     assert rebased.offenders == (f"T000 sample: rebased by 0.5, 9 bars {DAYS[0]} to {DAYS[8]}",)
 
 

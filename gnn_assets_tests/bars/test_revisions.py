@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.revisions import chosen, latest, new_revisions, row_hashes
-from gnn_assets.bars.schema import MARKET_BARS
+from gnn_assets.bars.schema import BARS_ASKED, MARKET_BARS
 from gnn_assets.core.errors import DataError
 from gnn_assets.store.panel import to_panel
 from gnn_assets_tests.bars.market import LATER, bars, calendar, exchanges, judged, record, sessions, stored_bars
@@ -29,6 +29,23 @@ def test_a_first_fetch_gives_every_bar_revision_zero_known_when_its_session_was(
     assert rows["rev"].unique().to_list() == [0]
     assert rows["known_at"].to_list() == [calendar().available_at(session) for session in rows["session"]]
     assert rows["backfilled"].all()
+
+
+def test_a_first_bar_of_a_session_that_was_answered_for_before_is_news_and_known_when_it_came():
+    span = {"symbol": ["A"], "source": ["sample"], "first": [DAYS[1]], "last": [DAYS[2]], "fetched_at": [LATER]}
+    rows = new_revisions(
+        MARKET_BARS.empty(),
+        judged(bars(CLOSES), basis="split_div", at=LATER, payload_hash="p"),
+        source="sample",
+        basis="split_div",
+        exchanges=exchanges(),
+        exchange_of={},
+        run_id="r",
+        asked=pl.DataFrame(span, schema=dict(BARS_ASKED.columns)),
+    )
+    news = rows.filter(pl.col("known_at") == LATER).select("symbol", "session").rows()
+    assert news == [("A", DAYS[1]), ("A", DAYS[2])]
+    assert latest(rows, known_at=LATER - timedelta(microseconds=1)).height == rows.height - 2
 
 
 def test_a_bar_fetched_before_the_next_close_is_not_backfilled():

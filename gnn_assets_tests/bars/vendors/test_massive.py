@@ -60,6 +60,19 @@ def test_asks_by_session_where_sessions_are_fewer_than_symbols_and_by_symbol_oth
         assert source.symbols_per_ask(ask((), days=3)) == 1
 
 
+def test_a_long_range_is_asked_for_symbol_by_symbol_however_many_there_are():
+    names = tuple(f"S{number}" for number in range(100))
+    axis = market.calendar().between(DAYS[0], date(2022, 12, 30))
+    with MassiveServer(told()) as server:
+        source = VENDOR.source(server, Guard())
+        assert source.symbols_per_ask(Ask(names, "XNYS", axis[0], axis[29])) == 100
+        long = Ask(names, "XNYS", axis[0], axis[30])
+        assert source.symbols_per_ask(long) == 1
+        source.fetch(long)
+    assert not [item.path for item in server.asked if item.path.startswith(GROUPED)]
+    assert sum(item.path.startswith(AGGS) for item in server.asked) == 100
+
+
 def test_a_day_of_many_symbols_is_one_request_and_two_for_actions():
     guard = Guard()
     with MassiveServer(told((*MANY, "NOTWANTED"))) as server:
