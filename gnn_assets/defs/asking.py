@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from gnn_assets.bars.chain import Chain, open_chain, source_plugin
-from gnn_assets.bars.failover import Answered, gather
+from gnn_assets.bars.failover import Answered, gather, usable
 from gnn_assets.bars.plan import needs
 from gnn_assets.bars.schema import BARS_ASKED
 from gnn_assets.core.errors import ConfigError, Malformed
@@ -126,8 +126,10 @@ class Asking:
 
     def _land(self, answer: Answered) -> None:
         ask, fetched = answer.ask, answer.fetched
-        answered = [symbol for symbol in ask.symbols if symbol not in fetched.failures]
-        present = set(fetched.bars.filter(pl.col("session") == ask.last)["symbol"])
+        good = usable(fetched.bars)
+        given_any = set(good["symbol"])
+        answered = [symbol for symbol in ask.symbols if symbol in given_any]
+        present = set(good.filter(pl.col("session") == ask.last)["symbol"])
         facts = {
             "source": answer.source,
             "basis": answer.basis,

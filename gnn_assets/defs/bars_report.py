@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -37,6 +37,7 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
     every = update.whole[1] if update.whole else pl.concat([stored(platform, CORPORATE_ACTIONS), update.actions])
     actions = latest_actions(every)
     venue = exchange_of(universe)
+    now = _asked_until(run, newest)
     findings = symbol_findings(
         newest,
         actions,
@@ -53,7 +54,7 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
             universe=universe,
             exchanges=platform.exchanges,
             first=config.bars.from_session,
-            now=platform.clock.now(),
+            now=now,
             min_symbol_coverage=config.bars.min_symbol_coverage,
         ),
     )
@@ -76,7 +77,7 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
             failures=failures,
             universe=universe,
             exchanges=platform.exchanges,
-            now=platform.clock.now(),
+            now=now,
             config=config.bars,
         ),
         revisions,
@@ -101,6 +102,19 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
         },
         failures=failures,
     )
+
+
+def _asked_until(run: StageRun, newest: pl.DataFrame) -> datetime:
+    """The moment that bars are held against: now, or for a backfill the end of what it and others before it asked for.
+
+    A history that is filled from its far end is complete without today's bar.
+    """
+    platform = run.platform
+    if not run.request.last:
+        return platform.clock.now()
+    ends: list[date] = [date.fromisoformat(run.request.last), *newest["session"].sort().tail(1)]
+    session = platform.calendar.between(platform.calendar.sessions[0], max(ends))[-1]
+    return min(platform.clock.now(), platform.calendar.available_at(session))
 
 
 def _data_end(newest: pl.DataFrame, venue: Mapping[str, str], platform: Platform) -> date | None:

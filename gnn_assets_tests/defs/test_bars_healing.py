@@ -134,3 +134,13 @@ def test_a_changed_volume_stops_nobody(tmp_path):
         done = home.update(TODAY)
         assert done.success, done.failures
         assert home.table(MARKET_BARS).filter(pl.col("rev") == 1).height == len(SYMBOLS)
+
+
+def test_a_history_may_be_filled_from_its_far_end(tmp_path):
+    with vendors(BARS, "massive") as servers:
+        home = MarketHome(tmp_path / "home", SYMBOLS, servers)
+        done = home.update(TODAY, first=str(DAYS[0]), last=str(DAYS[9]))
+        assert done.success, done.failures
+        assert home.newest()["session"].max() == DAYS[9]
+        assert home.update(TODAY).success
+        assert home.newest().height == BARS.height
