@@ -220,6 +220,8 @@ def test_only_assets_of_the_table_rebuild_on_a_deadline():
     config = build_config("sample")
     rebuilt = {name for name, limit in config.ages.items() if limit.rebuild}
     assert rebuilt == {"correlation_graphs"}
+    live = {name for name, limit in build_config("live").ages.items() if limit.rebuild}
+    assert live == {"correlation_graphs", "market_bars"}
     for name in config.ages:
         condition = condition_for(name, has_deps=name != "universe", config=config)
         assert ("FreshnessResult" in repr(condition)) == (name in rebuilt), name

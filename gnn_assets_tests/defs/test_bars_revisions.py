@@ -133,21 +133,21 @@ def test_more_than_one_in_a_hundred_corrected_is_refused_until_a_person_accepts_
         before = home.table(MARKET_BARS)
         tell(
             servers["massive"],
-            altered(bars, BAR & pl.col("symbol").is_in(["S010", "S020"]), close=pl.col("close") + 0.11),
+            altered(bars, BAR & pl.col("symbol").is_in(["S010", "S020", "S030"]), close=pl.col("close") + 0.11),
         )
 
         for _ in range(2):
             refused = home.update(TODAY)
             assert not refused.success
             check = refused.checks["revisions"]
-            assert (check.passed, check.metadata["value"].value) == (False, 0.02)
+            assert (check.passed, check.metadata["value"].value) == (False, 0.03)
             assert "revisions" in refused.failures["market_bars"]
             assert home.table(MARKET_BARS).equals(before)
 
         accepted = home.command(TODAY, "update", "--accept-revisions")
         assert accepted.returncode == 0, accepted.stdout + accepted.stderr
         revised = home.table(MARKET_BARS).filter(pl.col("rev") > 0)
-        assert revised.select("symbol", "session").rows() == [("S010", CHANGED), ("S020", CHANGED)]
+        assert revised.select("symbol", "session").rows() == [("S010", CHANGED), ("S020", CHANGED), ("S030", CHANGED)]
         assert home.newest().filter(pl.col("session") == TODAY).height == 100
 
 

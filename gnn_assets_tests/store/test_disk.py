@@ -16,7 +16,7 @@ import pytest
 from gnn_assets.core.errors import StoreError
 from gnn_assets.store.cards import Cards
 from gnn_assets.store.landing import Landing, Refusals
-from gnn_assets.store.panel import PanelData, Panels
+from gnn_assets.store.panels import PanelData, Panels
 from gnn_assets_tests.store.states import STORED, WRITE, levels_of
 from gnn_assets_tests.store.worker import PROJECT
 
