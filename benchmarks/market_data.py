@@ -18,6 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -128,7 +129,7 @@ class Market:
         return self.sessions[len(self.sessions) // 2]
 
 
-class Contender:
+class Contender(ABC):
     """One way to keep bars. Each method does one piece of work and returns what it read, or nothing.
 
     Args:
@@ -141,31 +142,31 @@ class Contender:
         self.folder = folder
         self.known_at = market.known_at()
 
+    @abstractmethod
     def ingest(self, bars: pl.DataFrame) -> None:
         """Stores a year."""
-        raise NotImplementedError
 
+    @abstractmethod
     def upsert(self, bars: pl.DataFrame) -> None:
         """Stores one more session, for good."""
-        raise NotImplementedError
 
+    @abstractmethod
     def as_of(self, moment: datetime) -> float:
         """Sum of the closes known at a moment."""
-        raise NotImplementedError
 
+    @abstractmethod
     def symbol(self, name: str) -> float:
         """Sum of one symbol's closes and volumes, all columns read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def symbol_close(self, name: str) -> float:
         """Sum of one symbol's closes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def window(self, rows: slice) -> float:
         """Sum of a window of closes, as an array (sessions, symbols)."""
-        raise NotImplementedError
 
-    def ready(self) -> None:
+    def ready(self) -> None:  # noqa: B027 - most have nothing to get ready
         """What is done once before reading, and timed by itself."""
 
 

@@ -169,7 +169,7 @@ def open_source(access: Access) -> _Files:
     """The folder of `access.config.sources.files`; a relative one stands in the home.
 
     Raises:
-        ConfigError: if the section names columns, files or a zone that cannot be.
+        ConfigError: if the section names files or a zone that cannot be.
     """
     settings = access.config.sources.files
     if not settings.pattern or Path(settings.pattern).is_absolute():
