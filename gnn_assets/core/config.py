@@ -175,13 +175,29 @@ class FailoverConfig(Section):
     max_pause_seconds: Positive
 
 
+class ExponentialConfig(Section):
+    """The exponentially weighted correlation."""
+
+    half_life: Positive
+
+
+class LeadLagConfig(Section):
+    """The lead-lag correlation."""
+
+    lag: Count
+
+
 class GraphsConfig(Section):
     """How correlation graphs are made and checked."""
 
+    measure: Name
+    signed: bool
     window: Annotated[int, Field(ge=2)]
     k: Count
     min_abs_corr: Share
     min_overlap: Annotated[int, Field(ge=2)]
+    exponential: ExponentialConfig
+    lead_lag: LeadLagConfig
     max_density_change: Share
 
     @model_validator(mode="after")

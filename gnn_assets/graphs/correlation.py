@@ -7,10 +7,11 @@ is asked for alone, among others, or long before later data exist.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+from gnn_assets.graphs.neighbours import Neighbours
 
 # A series counts as constant when its standard deviation is below this share of its root mean square: beyond that,
 # float64 input no longer determines a correlation to six digits.
@@ -18,23 +19,6 @@ CONSTANT = 1e-8
 # Variances by sums lose digits when the shared sessions lie far from the series' own mean; below this share of the
 # sum of squares the pair is computed again from its values.
 _CANCELLED = 1e-6
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The k strongest partners of each series, session by session.
-
-    Args:
-        sessions_S: int64 (S,), row of the returns at which each trailing window ends.
-        dst_SxNxk: int32, position of the neighbour, strongest first; -1 where there is none.
-        corr_SxNxk: float32, correlation with it; NaN where there is none.
-        overlap_SxNxk: int16, sessions both had a value on; 0 where there is none.
-    """
-
-    sessions_S: np.ndarray
-    dst_SxNxk: np.ndarray
-    corr_SxNxk: np.ndarray
-    overlap_SxNxk: np.ndarray
 
 
 def correlation_neighbours(

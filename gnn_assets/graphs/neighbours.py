@@ -1,13 +1,31 @@
 """Between neighbour arrays, as kernels and networks use them, and the long table that is stored."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float32, Int16, Int32, Int64
 
-from gnn_assets.graphs.correlation import Neighbours
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k strongest partners of each series, session by session.
+
+    Args:
+        sessions_S: int64 (S,), row of the returns at which each trailing window ends.
+        dst_SxNxk: int32, position of the neighbour, strongest first; -1 where there is none.
+        corr_SxNxk: float32, correlation with it; NaN where there is none.
+        overlap_SxNxk: int16, sessions both had a value on; 0 where there is none.
+    """
+
+    sessions_S: Int64[np.ndarray, " S"]
+    dst_SxNxk: Int32[np.ndarray, "S N k"]
+    corr_SxNxk: Float32[np.ndarray, "S N k"]
+    overlap_SxNxk: Int16[np.ndarray, "S N k"]
 
 
 def graph_frame(neighbours: Neighbours, sessions: Sequence[date], symbols: Sequence[str]) -> pl.DataFrame:
