@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from threadpoolctl import threadpool_limits
 
-from gnn_assets.graphs import correlation
-from gnn_assets.graphs.correlation import correlation_neighbours, pairwise_correlation
+from gnn_assets.graphs import compiled, kernel
+from gnn_assets.graphs.correlation import correlation_neighbours
+from gnn_assets.graphs.kernel import correlation_matrix
+from gnn_assets.graphs.window import Window
 
 TOLERANCE = 1e-6
 
@@ -106,8 +108,9 @@ def test_a_constant_series_has_no_neighbours_and_is_nobodys(level, gap):
 def test_the_constant_rule_is_what_keeps_a_constant_series_out(monkeypatch):
     values = np.random.default_rng(0).normal(size=(30, 4))
     values[:, 1] = 0.1
-    monkeypatch.setattr(correlation, "CONSTANT", 0.0)
-    assert (neighbours(values, min_abs_corr=0.0).dst_SxNxk == 1).any()
+    assert compiled.moments(values, np.ones(30))[4].tolist() == [False, True, False, False]
+    monkeypatch.setattr(compiled, "CONSTANT", 0.0)
+    assert not compiled.moments.py_func(values, np.ones(30))[4].any()
 
 
 def test_a_series_constant_only_over_the_shared_sessions_has_no_correlation_there():
@@ -149,9 +152,43 @@ def test_correlations_are_equal_in_both_directions():
     values = np.random.default_rng(0).normal(size=(40, 50))
     values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
     for table in (values, np.nan_to_num(values)):
-        corr, overlap = pairwise_correlation(table)
+        corr = correlation_matrix(Window(table), min_overlap=3)
         np.testing.assert_array_equal(corr, corr.T)
-        np.testing.assert_array_equal(overlap, overlap.T)
+        np.testing.assert_allclose(corr, pandas_correlation(table, 3), rtol=0, atol=TOLERANCE)
+
+
+def test_the_matrix_and_the_neighbours_are_the_same_numbers():
+    values = np.random.default_rng(0).normal(size=(40, 30))
+    values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
+    corr = correlation_matrix(Window(values), min_overlap=30)
+    found = neighbours(values, k=29, min_abs_corr=0.0, min_overlap=30)
+    src, rank = np.nonzero(found.dst_SxNxk[0] >= 0)
+    np.testing.assert_array_equal(found.corr_SxNxk[0, src, rank], corr[src, found.dst_SxNxk[0, src, rank]])
+    assert len(src) == np.isfinite(corr).sum()
+
+
+def nearly_equal(missing):
+    """A leader and sixty followers whose correlations with it differ in the eighth digit; float32 cannot order them."""
+    rng = np.random.default_rng(0)
+    leader, noise = rng.normal(size=(2, 60))
+    followers = [leader + noise * (1 + 3e-8 * place) for place in rng.permutation(60)]
+    values = np.stack([leader, *followers], axis=1)
+    values[rng.random(values.shape) < missing] = np.nan
+    return values
+
+
+def ordered_by_pandas(values):
+    corr = pandas_correlation(values, 20)[0].astype(np.float32)
+    return sorted(range(1, 61), key=lambda place: (-abs(corr[place]), place))[:5]
+
+
+def test_float32_sums_rule_out_only_what_they_are_sure_of(monkeypatch):
+    values = nearly_equal(missing=0.0)
+    assert neighbours(values, k=5, min_overlap=20).dst_SxNxk[0, 0].tolist() == ordered_by_pandas(values)
+    wrong = np.concatenate([values, values[:1]])  # a second session, which begins with what the first one found
+    monkeypatch.setattr(kernel, "_SLACK_ULPS", -50)
+    found = neighbours(wrong, window=60, k=5, min_overlap=20).dst_SxNxk[1, 0]
+    assert found.tolist() != ordered_by_pandas(wrong[1:])
 
 
 def test_the_overlap_must_reach_its_minimum_exactly():
@@ -219,11 +256,24 @@ def test_a_session_has_the_same_bits_alone_in_any_block_and_before_any_future(mi
 def test_the_number_of_threads_changes_no_bit():
     values = np.random.default_rng(0).normal(size=(200, 300))
     values[3, 4] = np.nan
-    results = []
-    for threads in (1, 2):
-        with threadpool_limits(limits=threads, user_api="blas"):
-            results.append(bits(neighbours(values, k=20, min_abs_corr=0.0), 0))
-    assert results[0] == results[1]
+    results = set()
+    for threads in (1, 2, 3):
+        for blas in (1, 2):
+            with threadpool_limits(limits=blas, user_api="blas"):
+                found = correlation_neighbours(
+                    values, window=190, k=20, min_abs_corr=0.0, min_overlap=100, threads=threads
+                )
+            results.add(b"".join(bits(found, at) for at in range(11)))
+    assert len(results) == 1
+
+
+def test_what_else_is_in_the_market_changes_no_bit_of_a_correlation():
+    values = np.random.default_rng(0).normal(size=(60, 200))
+    values[np.random.default_rng(1).random(values.shape) < 0.05] = np.nan
+    whole = correlation_matrix(Window(values), min_overlap=30)
+    for columns in ([3, 7, 150], range(0, 200, 3), range(199, 100, -1)):
+        part = correlation_matrix(Window(values[:, list(columns)]), min_overlap=30)
+        np.testing.assert_array_equal(part, whole[np.ix_(list(columns), list(columns))])
 
 
 def test_a_thousand_names_match_pandas_for_the_rows_looked_at():
