@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gnn_assets.defs import backtests, bars, forecasts, graphs, mirror, models, registry
+from gnn_assets.defs import backtests, bars, drift, forecasts, graphs, mirror, models, registry
 from gnn_assets.defs.automation import automation_sensor
 from gnn_assets.defs.io import LakeIOManager, stage_asset
 from gnn_assets.defs.resources import Platform
@@ -11,6 +11,7 @@ from gnn_assets.defs.stage import Stage
 STAGES: tuple[Stage, ...] = (
     *bars.STAGES,
     *graphs.STAGES,
+    *drift.STAGES,
     *models.STAGES,
     *backtests.STAGES,
     *registry.STAGES,

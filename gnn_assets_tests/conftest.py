@@ -1,15 +1,19 @@
-"""Shared homes: a whole platform, materialized once by the real command in its own folder."""
+"""Shared homes: a whole platform, materialized once by the real command in its own folder; and checked shapes."""
 
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 # A deadline for one example says how busy the machine is, not what the code does.
 settings.register_profile("untimed", deadline=None)
@@ -17,6 +21,23 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).with_name("gnn-assets")
+# Every call into these packages, of this process, is held to the shapes and types it is annotated with.
+CHECKED = ("gnn_assets.graphs", "gnn_assets.models")
+
+
+class _Compiled(MetaPathFinder):
+    """Keeps modules named `compiled*` from being checked: numba compiles functions, not what is wrapped around them."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        del target
+        package, _, name = fullname.rpartition(".")
+        inside = any(f"{package}.".startswith(f"{each}.") for each in CHECKED)
+        return PathFinder.find_spec(fullname, path) if inside and name.startswith("compiled") else None
+
+
+# Here and not in a fixture: what is imported before the hook stands is never checked. An int may stand for a float.
+install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+sys.meta_path.insert(0, _Compiled())
 
 
 @dataclass(frozen=True)

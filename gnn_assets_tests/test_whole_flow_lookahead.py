@@ -36,8 +36,7 @@ from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.forecasts import publish
 from gnn_assets.forecasts.verify import sources_on
 from gnn_assets.graphs import correlation
-from gnn_assets.graphs.correlation import Neighbours
-from gnn_assets.graphs.neighbours import graph_frame
+from gnn_assets.graphs.neighbours import Neighbours, graph_frame
 from gnn_assets.graphs.statistics import graph_statistics
 from gnn_assets.models import candidate as candidate_stage
 from gnn_assets.models import features, runtime
@@ -173,20 +172,16 @@ class Flow:
         return to_panel(self.returns, name, sessions=self.sessions, symbols=self.symbols)
 
     @cached_property
+    def neighbours(self) -> Neighbours:
+        return correlation.measured_neighbours(self.panel("close_return"), config=CONFIG.graphs)
+
+    @cached_property
     def graph(self) -> pl.DataFrame:
-        neighbours = correlation.correlation_neighbours(
-            self.panel("close_return"),
-            window=CONFIG.graphs.window,
-            k=CONFIG.graphs.k,
-            min_abs_corr=CONFIG.graphs.min_abs_corr,
-            min_overlap=CONFIG.graphs.min_overlap,
-        )
-        return graph_frame(neighbours, self.sessions, self.symbols)
+        return graph_frame(self.neighbours, self.sessions, self.symbols)
 
     @property
     def statistics(self) -> pl.DataFrame:
-        with_graph = self.sessions[CONFIG.graphs.window - 1 :]
-        return graph_statistics(self.graph, returns=self.returns, sessions=with_graph, symbols=self.symbols)
+        return graph_statistics(self.neighbours, returns_TxN=self.panel("close_return"), sessions=self.sessions)
 
     @cached_property
     def data(self) -> Dataset:
@@ -522,7 +517,7 @@ def test_a_planted_split_detector_that_looks_at_the_bar_after_is_caught(monkeypa
 
 
 def test_a_planted_centred_window_of_the_graph_is_caught(monkeypatch):
-    honest = correlation.correlation_neighbours
+    honest = correlation.measured_neighbours
     ahead = CONFIG.graphs.window // 2
 
     def centred(returns_TxN, **settings):
@@ -531,7 +526,7 @@ def test_a_planted_centred_window_of_the_graph_is_caught(monkeypatch):
             made.sessions_S[:-ahead], made.dst_SxNxk[ahead:], made.corr_SxNxk[ahead:], made.overlap_SxNxk[ahead:]
         )
 
-    monkeypatch.setattr(correlation, "correlation_neighbours", centred)
+    monkeypatch.setattr(correlation, "measured_neighbours", centred)
     with pytest.raises(AssertionError, match="look-ahead: graph of 2021-12"):
         assert_equal_up_to(CUTS[0], as_it_was(), with_garbage_after(CUTS[0], seed=0))
 

@@ -13,6 +13,7 @@ from gnn_assets.core.config import Config
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.core.sessions import age
+from gnn_assets.defs.graphs import measure_module
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
@@ -232,7 +233,7 @@ STAGES = (
         report=_forecasts_report,
         shelf=TableShelf(FORECASTS),
         code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card", "gnn_assets.forecasts.verify"),
-        plugins=lambda config: (f"{ZOO}.{config.models.candidate}",),
+        plugins=lambda config: (f"{ZOO}.{config.models.candidate}", measure_module(config)),
         sections=("calendar", "execution", "graphs", "models", "forecasts", "runtime.threads", "ages.forecasts"),
         deps=("universe", "market_bars", "returns", "correlation_graphs", "champion"),
         checks=lambda _config: (

@@ -1,5 +1,6 @@
 """The asset of the graphs stage: correlation_graphs, with its statistics beside it."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,16 +9,30 @@ import polars as pl
 
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
-from gnn_assets.core.errors import ConfigError
+from gnn_assets.core.checks import Check
+from gnn_assets.core.config import Config, GraphsConfig
+from gnn_assets.core.errors import ConfigError, CorruptArtefact, MissingArtefact
+from gnn_assets.core.plugins import load_plugin
 from gnn_assets.defs.market import panel_of
-from gnn_assets.defs.plots import heat_map, lines
+from gnn_assets.defs.plots import heat_map, lines, network
 from gnn_assets.defs.stage import Report, Stage, StageRun
 from gnn_assets.graphs.checks import graphs_checks, tripwire
-from gnn_assets.graphs.correlation import correlation_neighbours, pairwise_correlation
-from gnn_assets.graphs.neighbours import graph_frame
+from gnn_assets.graphs.clusters import clustered
+from gnn_assets.graphs.correlation import MEASURES, lookback_of, measured_neighbours
+from gnn_assets.graphs.kernel import correlation_matrix
+from gnn_assets.graphs.neighbours import Neighbours, graph_frame, stored_neighbours
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
 from gnn_assets.graphs.statistics import graph_statistics
-from gnn_assets.store.versions import Lineage
+from gnn_assets.graphs.window import Window
+from gnn_assets.store.versions import Lineage, Publication
+
+# What a graph is made by; the rest of the section is about checks, drift and what models make of graphs.
+SETTINGS = tuple(
+    f"graphs.{name}"
+    for name in ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag")
+)
+_TOLD_SHARES = 10  # of the sessions' graphs, progress is told so many times
+_CHURN_MEAN = 20  # sessions over which churn is averaged in its picture
 
 
 @dataclass(frozen=True)
@@ -25,12 +40,18 @@ class DatedGraphs:
     """Graphs of many sessions.
 
     Args:
-        edges: a frame of `CORRELATION_GRAPHS`.
-        statistics: a frame of `GRAPH_STATISTICS`.
+        made: graphs of the sessions made now, or of the newest month of those made before.
+        sessions: the row axis that `made.sessions_S` points into.
+        symbols: the nodes.
+        statistics: a frame of `GRAPH_STATISTICS` of every session that has a graph.
+        base: stored version whose graphs stay for the sessions before the first of `made`; None if there is none.
     """
 
-    edges: pl.DataFrame
+    made: Neighbours
+    sessions: tuple[date, ...]
+    symbols: tuple[str, ...]
     statistics: pl.DataFrame
+    base: str | None
 
 
 @dataclass(frozen=True)
@@ -46,90 +67,254 @@ class GraphShelf:
         return manifest.version if manifest else None
 
     def load(self, run: StageRun, version: str) -> DatedGraphs:
-        """The graphs of a version and the statistics published with them."""
+        """The statistics of a version, and of its graphs those of the newest month."""
         lake = run.platform.lake
-        return DatedGraphs(edges=lake.read(CORRELATION_GRAPHS, version=version), statistics=lake.read(GRAPH_STATISTICS))
+        statistics = lake.read(GRAPH_STATISTICS)
+        _, symbols, _ = _panel(run)
+        newest: date = statistics["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+        sessions = tuple(statistics.filter(pl.col("session") >= newest.replace(day=1))["session"])
+        edges = lake.read(CORRELATION_GRAPHS, version=version, first=sessions[0])
+        made = stored_neighbours(edges, sessions=sessions, symbols=symbols, k=run.config.graphs.k)
+        return DatedGraphs(made=made, sessions=sessions, symbols=symbols, statistics=statistics, base=None)
 
     def publish(self, run: StageRun, artefact: DatedGraphs, *, lineage: Lineage, data_end: date | None) -> str:
-        """Stores the statistics, then the edges, which make both count."""
+        """Stores the statistics, then the edges, month by month; the edges make both count."""
         lake = run.platform.lake
         lake.publish(GRAPH_STATISTICS, artefact.statistics, lineage=lineage, data_end=data_end, run_id=run.run_id)
-        return lake.publish(
-            CORRELATION_GRAPHS, artefact.edges, lineage=lineage, data_end=data_end, run_id=run.run_id
+        try:
+            return self._publish_edges(run, artefact, lineage=lineage, data_end=data_end)
+        except (CorruptArtefact, MissingArtefact):
+            if artefact.base is None:
+                raise
+            # What was to stay is damaged: all of it is made again. Equal graphs have the statistics just stored.
+            return self._publish_edges(run, _made(run, base=None), lineage=lineage, data_end=data_end)
+
+    def _publish_edges(self, run: StageRun, graphs: DatedGraphs, *, lineage: Lineage, data_end: date | None) -> str:
+        return run.platform.lake.publish_from(
+            CORRELATION_GRAPHS,
+            _months(graphs),
+            since=graphs.sessions[graphs.made.sessions_S[0]] if graphs.base else None,
+            base=graphs.base,
+            lineage=lineage,
+            data_end=data_end,
+            run_id=run.run_id,
         ).version
 
 
 def _correlation_graphs(run: StageRun) -> DatedGraphs:
-    """Who moves with whom: each symbol's most correlated neighbours, session by session.
+    """Who moves with whom: each symbol's strongest neighbours, session by session.
 
-    Pairwise-complete Pearson correlation of log returns over the trailing window; a session's graph uses returns up
-    to that session's close and nothing later. Density, degrees, churn and spectral distance stand beside it in
-    `graph_statistics`.
+    Pairwise-complete correlation of log returns over the trailing window, by the measure that is configured; a
+    session's graph uses returns up to that session's close and nothing later. Only sessions whose returns are new or
+    were corrected are computed, and those after them. Density, degrees, churn, spectral distance and communities
+    stand beside the edges in `graph_statistics`.
     """
+    return _made(run, base=_to_build_on(run))
+
+
+def _made(run: StageRun, *, base: Publication | None) -> DatedGraphs:
     graphs = run.config.graphs
-    sessions, symbols, panel = _panel(run)
-    if len(sessions) < graphs.window:
+    sessions, symbols, returns_TxN = _panel(run)
+    first = lookback_of(graphs) - 1
+    if len(sessions) <= first:
         raise ConfigError.of(
             "graphs.window",
             expected=f"at most the {len(sessions)} sessions there are returns for",
-            was=graphs.window,
+            was=first + 1,
             do="shorten the window, or start the bars earlier",
         )
-    run.progress(0.1, f"{len(sessions)} sessions of {len(symbols)} symbols")
-    neighbours = correlation_neighbours(
-        panel, window=graphs.window, k=graphs.k, min_abs_corr=graphs.min_abs_corr, min_overlap=graphs.min_overlap
+    start, earlier = first, GRAPH_STATISTICS.empty()
+    if base is not None:
+        start = max(first, min(_first_difference(run, base, sessions, symbols, returns_TxN), len(sessions) - 1))
+        earlier = _statistics_of(run, base).filter(pl.col("session") < sessions[start])
+        # Statistics that do not reach back to the first session are not those of the base.
+        if earlier["session"].to_list() != list(sessions[first:start]):
+            base, start, earlier = None, first, GRAPH_STATISTICS.empty()
+    run.progress(0.1, f"{len(sessions) - start} of {len(sessions)} sessions of {len(symbols)} symbols")
+    # The session before the first is made again: the first is compared with it.
+    rows = range(max(start - 1, first), len(sessions))
+    threads = run.config.runtime.threads
+    found = measured_neighbours(
+        returns_TxN, config=graphs, sessions=rows, threads=threads, progress=_told(run, of=len(rows))
     )
-    edges = graph_frame(neighbours, sessions, symbols)
-    run.progress(0.7, f"{edges.height} edges; measuring change")
-    statistics = graph_statistics(
-        edges, returns=run.read(RETURNS), sessions=[sessions[row] for row in neighbours.sessions_S], symbols=symbols
+    before, made = _split(found, start - rows[0])
+    run.progress(0.6, "measuring change")
+    statistics = graph_statistics(made, returns_TxN=returns_TxN, sessions=sessions, before=before, threads=threads)
+    return DatedGraphs(
+        made=made,
+        sessions=sessions,
+        symbols=symbols,
+        statistics=pl.concat([earlier, statistics]),
+        base=base.version if base is not None and start > first else None,
     )
-    return DatedGraphs(edges=edges, statistics=statistics)
+
+
+def _to_build_on(run: StageRun) -> Publication | None:
+    """The current graphs, if they differ from those wanted in nothing but the returns they were made from."""
+    try:
+        current = run.platform.versions(CORRELATION_GRAPHS.name).current()
+    except CorruptArtefact:
+        return None
+    if current is None or current.lineage is None:
+        return None
+    theirs, ours = current.lineage, run.lineage
+    same = (theirs.code_version, theirs.config_hash) == (ours.code_version, ours.config_hash)
+    others = [{name: made for name, made in one.inputs.items() if name != RETURNS.name} for one in (theirs, ours)]
+    return current if same and others[0] == others[1] else None
+
+
+def _first_difference(
+    run: StageRun, base: Publication, sessions: tuple[date, ...], symbols: tuple[str, ...], returns_TxN: np.ndarray
+) -> int:
+    """First row whose returns are not those the base was made from; 0 if nothing can be told of those."""
+    assert base.lineage is not None
+    try:
+        before = panel_of(run.platform, base.lineage.inputs[RETURNS.name])
+    except (CorruptArtefact, MissingArtefact):
+        return 0
+    shared = min(len(before.sessions), len(sessions))
+    if before.sessions[:shared] != sessions[:shared]:
+        return 0
+    theirs_TxN = before.values("close_return", sessions=sessions[:shared], symbols=symbols)
+    ours_TxN = returns_TxN[:shared]
+    differs_T = ~((theirs_TxN == ours_TxN) | (np.isnan(theirs_TxN) & np.isnan(ours_TxN))).all(axis=1)
+    return int(differs_T.argmax()) if differs_T.any() else shared
+
+
+def _statistics_of(run: StageRun, base: Publication) -> pl.DataFrame:
+    """The statistics published with some graphs; none if they are damaged."""
+    lake = run.platform.lake
+    for made in lake.versions(GRAPH_STATISTICS.name).good():
+        if made.lineage == base.lineage:
+            try:
+                return lake.read(GRAPH_STATISTICS, version=made.version)
+            except (CorruptArtefact, MissingArtefact):
+                break
+    return GRAPH_STATISTICS.empty()
+
+
+def _split(found: Neighbours, at: int) -> tuple[Neighbours | None, Neighbours]:
+    parts = [
+        Neighbours(found.sessions_S[rows], found.dst_SxNxk[rows], found.corr_SxNxk[rows], found.overlap_SxNxk[rows])
+        for rows in (slice(at), slice(at, None))
+    ]
+    return parts[0] if at else None, parts[1]
+
+
+def _told(run: StageRun, *, of: int) -> Callable[[float], None]:
+    """Tells the run of progress now and then: a line for each of a thousand sessions helps nobody."""
+    step = max(of // _TOLD_SHARES, 1)
+
+    def tell(share: float) -> None:
+        done = round(share * of)
+        if done % step == 0:
+            run.progress(0.1 + 0.5 * share, f"{done} of {of} sessions")
+
+    return tell
+
+
+def _months(graphs: DatedGraphs) -> Iterator[pl.DataFrame]:
+    """The long table of the graphs made now, a month at a time."""
+    months = np.array([f"{graphs.sessions[row]:%Y-%m}" for row in graphs.made.sessions_S])
+    _, starts = np.unique(months, return_index=True)
+    for first, end in zip(starts, [*starts[1:], len(months)], strict=True):
+        _, month = _split(_split(graphs.made, end)[0] or graphs.made, first)
+        yield graph_frame(month, graphs.sessions, graphs.symbols)
 
 
 def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
-    sessions, symbols, panel = _panel(run)
+    config = run.config.graphs
+    sessions, symbols, returns_TxN = _panel(run)
     newest = graphs.statistics.row(-1, named=True)
-    connected = set(graphs.edges.filter(pl.col("session") == newest["session"])["src"])
-    corr, _ = pairwise_correlation(panel[-run.config.graphs.window :])
-    np.fill_diagonal(corr, 1.0)
-    order = np.argsort(_sectors(run, symbols), kind="stable")
+    measure = load_plugin(MEASURES, config.measure)
+    window = measure.window_at(returns_TxN, sessions.index(newest["session"]), config=config)
     return Report(
         data_end=newest["session"],
         checks=(
-            *graphs_checks(graphs.edges, graphs.statistics, config=run.config.graphs),
-            tripwire(graphs.edges, panel, sessions=sessions, symbols=symbols, config=run.config.graphs),
+            *graphs_checks(
+                graphs.made,
+                graphs.statistics,
+                sessions=graphs.sessions,
+                symbols=symbols,
+                config=config,
+                directed=window.senders_WxN is not None,
+            ),
+            _tripwire(graphs, returns_TxN, sessions=sessions, config=config),
         ),
         metadata={
-            "dagster/row_count": graphs.edges.height,
+            "dagster/row_count": round(float((graphs.statistics["degree_mean"] * graphs.statistics["symbols"]).sum())),
+            "sessions": graphs.statistics.height,
+            "sessions_made": len(graphs.made.sessions_S),
+            "measure": config.measure,
             "density": float(newest["density"]),
             "mean_degree": float(newest["degree_mean"]),
+            "full_degree": float(newest["full_degree"]),
+            "components": int(newest["components"]),
+            "communities": int(newest["communities"]),
             "churn": float(newest["churn"] or 0.0),
             "spectral_distance": float(newest["spectral_distance"] or 0.0),
-            "symbols_with_neighbours": len(connected),
-            "heat_map": heat_map(
-                corr[np.ix_(order, order)],
-                labels=[symbols[position] for position in order],
-                title=f"Correlation over {run.config.graphs.window} sessions to {newest['session']}, by sector",
-            ),
-            "change": lines(
-                graphs.statistics["session"].to_list(),
-                {
-                    "density": graphs.statistics["density"].to_numpy(),
-                    "churn (20-session mean)": graphs.statistics["churn"].rolling_mean(20, min_samples=1).to_numpy(),
-                },
-                title="Density and churn of the graph",
-                x_label="session",
-                y_label="share",
-            ),
+            "community_change": float(newest["community_change"] or 0.0),
+            "symbols_with_neighbours": int((graphs.made.dst_SxNxk[-1] >= 0).any(axis=1).sum()),
+            **_pictures(run, graphs, window, newest=newest["session"]),
         },
         # A symbol without a strong partner is still a node; only one without a window of returns is lost.
         failures={
             symbol: "too few returns in the window"
             for position, symbol in enumerate(symbols)
-            if np.isfinite(panel[-run.config.graphs.window :, position]).sum() < run.config.graphs.min_overlap
+            if np.isfinite(returns_TxN[-config.window :, position]).sum() < config.min_overlap
         },
     )
+
+
+def _tripwire(
+    graphs: DatedGraphs, returns_TxN: np.ndarray, *, sessions: tuple[date, ...], config: GraphsConfig
+) -> Check:
+    """The look-ahead check: rows of `graphs` may be counted from another session than those of the returns."""
+    offset = sessions.index(graphs.sessions[0])
+
+    def make(cut_TxN: np.ndarray, rows: np.ndarray) -> Neighbours:
+        return measured_neighbours(cut_TxN, config=config, sessions=rows)
+
+    made = graphs.made
+    placed = Neighbours(made.sessions_S + offset, made.dst_SxNxk, made.corr_SxNxk, made.overlap_SxNxk)
+    return tripwire(placed, returns_TxN, sessions=sessions, symbols=graphs.symbols, make=make)
+
+
+def _pictures(run: StageRun, graphs: DatedGraphs, window: Window, *, newest: date) -> dict[str, object]:
+    config = run.config.graphs
+    corr_NxN = correlation_matrix(window, min_overlap=config.min_overlap)
+    order = clustered(corr_NxN)
+    np.fill_diagonal(corr_NxN, 1.0)
+    statistics = graphs.statistics
+    return {
+        "heat_map": heat_map(
+            corr_NxN[np.ix_(order, order)],
+            labels=[graphs.symbols[position] for position in order],
+            title=f"Correlation ({config.measure}) over {config.window} sessions to {newest}, clustered",
+        ),
+        "network": network(
+            graphs.made.dst_SxNxk[-1],
+            graphs.made.corr_SxNxk[-1],
+            labels=graphs.symbols,
+            groups=_sectors(run, graphs.symbols),
+            title=f"Neighbours on {newest}, by sector",
+        ),
+        "change": lines(
+            statistics["session"].to_list(),
+            {
+                f"churn ({_CHURN_MEAN}-session mean)": statistics["churn"]
+                .rolling_mean(_CHURN_MEAN, min_samples=1)
+                .to_numpy(),
+                "density": statistics["density"].to_numpy(),
+                f"community change ({_CHURN_MEAN}-session mean)": statistics["community_change"]
+                .rolling_mean(_CHURN_MEAN, min_samples=1)
+                .to_numpy(),
+            },
+            title="Churn, density and change of communities",
+            x_label="session",
+            y_label="share",
+        ),
+    }
 
 
 def _panel(run: StageRun) -> tuple[tuple[date, ...], tuple[str, ...], np.ndarray]:
@@ -144,11 +329,17 @@ def _sectors(run: StageRun, symbols: tuple[str, ...]) -> list[str]:
     return [sector[symbol] for symbol in symbols]
 
 
+def measure_module(config: Config) -> str:
+    """The module of the configured measure: its code counts wherever graphs are made."""
+    return f"{MEASURES}.{config.graphs.measure}"
+
+
 GRAPH_CHECKS = (
     "correlations_finite",
     "correlations_in_range",
     "degree_bounds",
-    "density_change",
+    "density_history",
+    "churn_history",
     "data_end_not_later",
     "symmetric",
     "no_look_ahead",
@@ -167,11 +358,12 @@ STAGES = (
             "gnn_assets.graphs.statistics",
             "gnn_assets.bars.universe",
         ),
-        sections=("graphs",),
+        plugins=lambda config: (measure_module(config),),
+        sections=SETTINGS,
         deps=("universe", "returns"),
         checks=lambda _config: GRAPH_CHECKS,
         follows="returns",
-        kinds=frozenset({"numpy", "polars"}),
+        kinds=frozenset({"numba", "numpy", "polars"}),
         table=CORRELATION_GRAPHS,
     ),
 )

@@ -106,20 +106,21 @@ def lineage_of(stage: Stage, platform: Platform, inputs: Mapping[str, str]) -> L
 
 def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
     symbols = _symbols(stage, platform)
+    inputs = {name: current_version(platform, name) for name in stage.deps}
+    # What the outside world was asked for is part of how an answer came about.
+    asked = {"session": str(platform.last_session)} if stage.external else {"symbols": json_hash(symbols)}
+    lineage = lineage_of(stage, platform, {**inputs, **asked, **stage.asks(platform)})
     run = StageRun(
         platform=platform,
         asset=stage.name,
-        inputs={name: current_version(platform, name) for name in stage.deps},
+        inputs=inputs,
+        lineage=lineage,
         symbols=symbols,
         run_id=context.run.run_id,
         log=context.log.info,
         request=stage.request(**context.op_execution_context.op_config) if stage.request else None,
     )
     run.progress(0.0, "started")
-    # What the outside world was asked for is part of how an answer came about.
-    asked = {"session": str(platform.last_session)} if stage.external else {"symbols": json_hash(symbols)}
-    asked |= stage.asks(platform)
-    lineage = lineage_of(stage, platform, {**run.inputs, **asked})
     before = _told_version(stage, platform, _published(platform, stage.name))
     version = None if stage.external else stage.shelf.reuse(run, lineage)
     artefact = stage.compute(run) if version is None else stage.shelf.load(run, version)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 90
+_NAMED = 60  # more names than this cannot be read in a picture
+_DRAWN = 2000  # more edges than this are a ball of wool; the strongest are drawn
 
 
 def heat_map(matrix: np.ndarray, *, labels: Sequence[str], title: str) -> dg.MarkdownMetadataValue:
@@ -22,13 +24,59 @@ def heat_map(matrix: np.ndarray, *, labels: Sequence[str], title: str) -> dg.Mar
 
     Args:
         matrix: float (N, N) in [-1, 1].
-        labels: the N names.
+        labels: the N names; left out where they could not be read.
     """
     figure, axes = _figure(width=6.4, height=5.6, title=title)
     image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    shown = labels if len(labels) <= _NAMED else []
+    axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(shown)), shown, fontsize=7)
     figure.colorbar(image, ax=axes, shrink=0.8)
+    return _picture(figure, title)
+
+
+def network(
+    dst_Nxk: np.ndarray, corr_Nxk: np.ndarray, *, labels: Sequence[str], groups: Sequence[str], title: str
+) -> dg.MarkdownMetadataValue:
+    """A graph on a circle, group beside group; red edges move together, blue ones apart, strong ones are darker.
+
+    Args:
+        dst_Nxk: int (N, k), position of each neighbour, -1 where absent.
+        corr_Nxk: float (N, k), correlation with it.
+        labels: the N names.
+        groups: the N groups, such as sectors.
+    """
+    from matplotlib.collections import LineCollection
+
+    figure, axes = _figure(width=6.4, height=6.0, title=title)
+    order = np.argsort(np.array(groups, dtype=object), kind="stable")
+    angle_N = np.empty(len(labels))
+    angle_N[order] = 2 * np.pi * np.arange(len(labels)) / max(len(labels), 1)
+    place_Nx2 = np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1)
+    src, rank = np.nonzero(dst_Nxk >= 0)
+    strongest = np.argsort(-np.abs(corr_Nxk[src, rank]), kind="stable")[:_DRAWN]
+    src, rank = src[strongest], rank[strongest]
+    corr = corr_Nxk[src, rank]
+    colours = [(0.7, 0.1, 0.1, abs(r) / 2) if r > 0 else (0.1, 0.2, 0.7, abs(r) / 2) for r in corr.tolist()]
+    ends = np.stack([place_Nx2[src], place_Nx2[dst_Nxk[src, rank]]], axis=1)
+    axes.add_collection(LineCollection(list(ends), colors=colours, linewidths=0.8))
+    names = sorted(set(groups))
+    for number, name in enumerate(names):
+        own = [position for position, group in enumerate(groups) if group == name]
+        axes.scatter(*place_Nx2[own].T, s=18, color=f"C{number % 10}", label=name, zorder=2)
+    if len(labels) <= _NAMED:
+        for label, angle, (x, y) in zip(labels, angle_N, place_Nx2, strict=True):
+            turned = np.cos(angle) < 0
+            degrees = np.degrees(angle) + (180 if turned else 0)
+            axes.text(
+                1.05 * x, 1.05 * y, label, fontsize=7, rotation=degrees, rotation_mode="anchor",
+                ha="right" if turned else "left", va="center",
+            )  # fmt: skip
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(-1.3, 1.3)
+    axes.set_ylim(-1.3, 1.3)
+    axes.legend(fontsize=6, ncols=4, loc="lower center", frameon=False)
     return _picture(figure, title)
 
 

@@ -6,6 +6,7 @@ from gnn_assets.core.config import Config, restored
 from gnn_assets.core.hashing import code_version, json_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.publish import Served
+from gnn_assets.graphs.correlation import MEASURES
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.registry.pointer import Champion
 
@@ -28,7 +29,7 @@ _FORECAST_CODE = (
 _TRAINED_BY = {
     "universe": ("file",),
     "execution": ("fill", "horizon"),
-    "graphs": ("window", "k", "min_abs_corr", "min_overlap"),
+    "graphs": ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag"),
     "models": ("candidate", "seed", "features", "folds", "network", "training"),
 }
 
@@ -43,8 +44,8 @@ def recipe_hash(config: Config) -> str:
 
 
 def forecast_code_version(config: Config) -> str:
-    """Version of the code between bars and forecast, the candidate's plug-in included."""
-    return code_version(*_FORECAST_CODE, f"{ZOO}.{config.models.candidate}")
+    """Version of the code between bars and forecast, the plug-ins of measure and candidate included."""
+    return code_version(*_FORECAST_CODE, f"{ZOO}.{config.models.candidate}", f"{MEASURES}.{config.graphs.measure}")
 
 
 def champion_config(platform: Platform, champion: Champion) -> Config:

@@ -28,6 +28,7 @@ class StageRun:
         platform: the opened platform.
         asset: name of the asset being made.
         inputs: upstream asset → data version, fixed at the start.
+        lineage: what the result will be remembered by.
         symbols: symbols the stage may work on: those the stage it follows ever succeeded on.
         run_id: Dagster's run.
         log: where progress goes beside the platform's own listener.
@@ -37,6 +38,7 @@ class StageRun:
     platform: Platform
     asset: str
     inputs: Mapping[str, str]
+    lineage: Lineage
     symbols: tuple[str, ...]
     run_id: str
     log: Callable[[str], None]

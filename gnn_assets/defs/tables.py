@@ -16,7 +16,7 @@ from gnn_assets.bars.schema import (
 )
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.schema import FORECASTS
-from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_DRIFT, GRAPH_STATISTICS
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.store.schema import Table
 
@@ -32,6 +32,7 @@ TABLES: dict[str, Table] = {
         RETURNS,
         CORRELATION_GRAPHS,
         GRAPH_STATISTICS,
+        GRAPH_DRIFT,
         OOS_PREDICTIONS,
         PORTFOLIO_RETURNS,
         BACKTEST_SCORES,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from gnn_assets.bars.returns import returns_of
@@ -17,7 +16,7 @@ from gnn_assets.core.config import Config
 from gnn_assets.core.sessions import Exchanges
 from gnn_assets.forecasts.card import libraries, rows_hash
 from gnn_assets.forecasts.publish import Market, Served, forecast_session
-from gnn_assets.graphs.correlation import correlation_neighbours
+from gnn_assets.graphs.correlation import measured_neighbours
 from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.models.dataset import build_dataset
 from gnn_assets.store.panel import to_panel
@@ -131,14 +130,7 @@ def market_at(
     close_return_TxN, fill_return_TxN = (
         to_panel(returns, name, sessions=sessions, symbols=symbols) for name in ("close_return", "fill_return")
     )
-    neighbours = correlation_neighbours(
-        close_return_TxN,
-        window=graphs.window,
-        k=graphs.k,
-        min_abs_corr=graphs.min_abs_corr,
-        min_overlap=graphs.min_overlap,
-        sessions=np.array([len(sessions) - 1]),
-    )
+    neighbours = measured_neighbours(close_return_TxN, config=graphs, sessions=[len(sessions) - 1])
     data = build_dataset(
         close_return_TxN,
         fill_return_TxN,

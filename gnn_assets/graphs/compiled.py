@@ -21,6 +21,8 @@ CANCELLED = 1e-6
 # Where the shared sessions weigh less than this share of the window, float32 sums bound nothing: such a pair is
 # always looked at closely.
 THIN = 1 / 64
+# Float32 sums that only rule pairs out have no NaN, and their last digits are covered by the slack.
+_FILTER = {"nnan", "ninf", "nsz", "arcp", "contract"}
 LANES = 8  # partial sums that a product of two series ends in
 _LARGEST_EXPONENT = 1000  # of a power of two that is applied to subnormal numbers
 
@@ -97,15 +99,13 @@ class Pool(NamedTuple):
     Args:
         key_MxP: uint64, bits of the strength, then the distance of the sender's column from the last: sorts by
             strength and then by position, without equal keys.
-        corr_MxP: float32.
-        overlap_MxP: int16.
+        note_MxP: int16, shared sessions; negative where the correlation is.
         size_M: int64, how many there are.
         limit_M: float32, what |r| or r must reach, before shrinkage, to matter to a receiver.
     """
 
     key_MxP: np.ndarray
-    corr_MxP: np.ndarray
-    overlap_MxP: np.ndarray
+    note_MxP: np.ndarray
     size_M: np.ndarray
     limit_M: np.ndarray
 
@@ -118,8 +118,10 @@ class Scratch(NamedTuple):
         excess_C: float32, by how much a pair may exceed it.
         sum_C: float32.
         square_C: float32.
+        lacked_C: float32, weight of the sessions that each sender lacks.
         marks_C: uint8, whether a pair must be looked at; a multiple of eight of them.
         pairs_2xP: int32, receivers above, senders below.
+        exact_P: float64.
         corr_P: float32.
         overlap_P: int16.
     """
@@ -128,8 +130,10 @@ class Scratch(NamedTuple):
     excess_C: np.ndarray
     sum_C: np.ndarray
     square_C: np.ndarray
+    lacked_C: np.ndarray
     marks_C: np.ndarray
     pairs_2xP: np.ndarray
+    exact_P: np.ndarray
     corr_P: np.ndarray
     overlap_P: np.ndarray
 
@@ -276,30 +280,56 @@ def _is_flat(variance, squares, total_lacked, level, weight):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def correlate(pairs_2xP, n_pairs, receivers, senders, terms, corr_P, overlap_P):
+def correlate(pairs_2xP, n_pairs, receivers, senders, terms, exact_P, corr_P, overlap_P):
     """Writes the published correlation of pairs, NaN where there is none, and how many sessions they share.
+
+    In three passes: the products, which wait for memory, stand in a loop without a branch.
 
     Args:
         pairs_2xP: int32, receivers above, senders below.
         n_pairs: how many of the columns count.
+        exact_P: float64, scratch.
         corr_P: float32.
         overlap_P: int16.
     """
-    exact_i, exact_j = receivers.exact_MxL, senders.exact_MxL
-    half = exact_i.shape[1] // 2
+    _products(pairs_2xP, n_pairs, receivers.exact_MxL, senders.exact_MxL, exact_P)
+    if receivers.gaps.size or senders.gaps.size:
+        _without_gaps(pairs_2xP, n_pairs, receivers, senders, terms, exact_P, overlap_P)
+    else:
+        overlap_P[:n_pairs] = terms.n_rows
+    kept = terms.kept
+    for at in range(n_pairs):
+        corr_P[at] = kept * min(max(exact_P[at], -1.0), 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _products(pairs_2xP, n_pairs, first_MxL, second_MxL, exact_P):
+    """Sums of products by a tree of fixed shape: halves are folded until a few sums are left."""
+    half = first_MxL.shape[1] // 2
     lane_H = np.empty(half)
+    for at in range(n_pairs):
+        own_L, other_L = first_MxL[pairs_2xP[0, at]], second_MxL[pairs_2xP[1, at]]
+        own_H, other_H = own_L[half:], other_L[half:]
+        for t in range(half):
+            lane_H[t] = own_L[t] * other_L[t] + own_H[t] * other_H[t]
+        width = half // 2
+        while width >= LANES // 2:
+            for t in range(width):
+                lane_H[t] += lane_H[t + width]
+            width //= 2
+        exact_P[at] = (lane_H[0] + lane_H[2]) + (lane_H[1] + lane_H[3])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _without_gaps(pairs_2xP, n_pairs, receivers, senders, terms, exact_P, overlap_P):
+    """Makes correlations over shared rows of products over all rows, and counts the shared rows."""
+    exact_i, exact_j = receivers.exact_MxL, senders.exact_MxL
     start_i, start_j = receivers.gap_start_M, senders.gap_start_M
     gaps_i, gaps_j, missing_i = receivers.gaps, senders.gaps, receivers.missing_MxL
     lacked_i, lacked_j = receivers.gap_weight_M, senders.gap_weight_M
     level_i, level_j = receivers.level_M, senders.level_M
     weight_L, root_L = terms.weight_L, terms.root_L
-    n_rows, total_weight, min_overlap, kept, ranked = (
-        terms.n_rows,
-        terms.total,
-        terms.min_overlap,
-        terms.kept,
-        terms.ranked,
-    )
+    n_rows, total_weight, min_overlap, ranked = terms.n_rows, terms.total, terms.min_overlap, terms.ranked
     for at in range(n_pairs):
         i, j = pairs_2xP[0, at], pairs_2xP[1, at]
         first_i, end_i, first_j, end_j = start_i[i], start_i[i + 1], start_j[j], start_j[j + 1]
@@ -311,38 +341,24 @@ def correlate(pairs_2xP, n_pairs, receivers, senders, terms, corr_P, overlap_P):
         overlap = n_rows - (end_i - first_i) - (end_j - first_j) + both
         overlap_P[at] = overlap
         if overlap < min_overlap:
-            corr_P[at] = np.nan
-            continue
-        # A tree of fixed shape: halves are folded until eight sums are left.
-        own_L, other_L = exact_i[i], exact_j[j]
-        own_H, other_H = own_L[half:], other_L[half:]
-        for t in range(half):
-            lane_H[t] = own_L[t] * other_L[t] + own_H[t] * other_H[t]
-        width = half // 2
-        while width >= LANES // 2:
-            for t in range(width):
-                lane_H[t] += lane_H[t + width]
-            width //= 2
-        corr = (lane_H[0] + lane_H[2]) + (lane_H[1] + lane_H[3])
-        if end_i > first_i or end_j > first_j:
+            exact_P[at] = np.nan
+        elif end_i > first_i or end_j > first_j:
             total = total_weight - (lacked_i[i] + lacked_j[j]) + both_weight
             sum_i, squares_i = _over_gaps(exact_i, i, gaps_j, first_j, end_j, root_L)
             sum_j, squares_j = _over_gaps(exact_j, j, gaps_i, first_i, end_i, root_L)
             variance_i = 1.0 - squares_i - sum_i * sum_i / total
             variance_j = 1.0 - squares_j - sum_j * sum_j / total
             if ranked or total < THIN * total_weight or min(variance_i, variance_j) < CANCELLED:
-                corr = np.inf  # looked at alone below: a call in here would slow down every pair
+                exact_P[at] = np.inf  # looked at alone below: a call in here would slow down every pair
             elif _is_flat(variance_i, squares_i, sum_i, level_i[i], total) or _is_flat(
                 variance_j, squares_j, sum_j, level_j[j], total
             ):
-                corr = np.nan
+                exact_P[at] = np.nan
             else:
-                corr = (corr - sum_i * sum_j / total) / math.sqrt(variance_i * variance_j)
-        corr_P[at] = kept * min(max(corr, -1.0), 1.0) if corr < np.inf else corr
+                exact_P[at] = (exact_P[at] - sum_i * sum_j / total) / math.sqrt(variance_i * variance_j)
     for at in range(n_pairs):
-        if corr_P[at] == np.inf:
-            corr = _looked_at_alone(receivers, pairs_2xP[0, at], senders, pairs_2xP[1, at], terms)
-            corr_P[at] = kept * min(max(corr, -1.0), 1.0)
+        if exact_P[at] == np.inf:
+            exact_P[at] = _looked_at_alone(receivers, pairs_2xP[0, at], senders, pairs_2xP[1, at], terms)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -405,63 +421,66 @@ def raise_limits(pairs_2xP, mutual_P, n_pairs, k, corr_P, signed, kept, limit_M)
 def _pool(n_pairs, receivers, senders, terms, pool, k, scratch):
     """Computes pairs exactly and hands each to its receiver's pool, in a symmetric measure to those of both its ends."""
     pairs_2xP, corr_P, overlap_P = scratch.pairs_2xP, scratch.corr_P, scratch.overlap_P
-    correlate(pairs_2xP, n_pairs, receivers, senders, terms, corr_P, overlap_P)
+    correlate(pairs_2xP, n_pairs, receivers, senders, terms, scratch.exact_P, corr_P, overlap_P)
     position_i, position_j = receivers.position_M, senders.position_M
-    key_MxP, corr_MxP, overlap_MxP, size_M = pool.key_MxP, pool.corr_MxP, pool.overlap_MxP, pool.size_M
+    key_MxP, note_MxP, size_M, limit_M = pool.key_MxP, pool.note_MxP, pool.size_M, pool.limit_M
     last, capacity = np.uint64(terms.n_series - 1), pool.key_MxP.shape[1]
-    signed, symmetric, min_strength, kept = terms.signed, terms.symmetric, terms.min_strength, terms.kept
-    limit_M, slack = pool.limit_M, terms.slack
+    signed, symmetric, slack, kept = terms.signed, terms.symmetric, terms.slack, terms.kept
     for at in range(n_pairs):
         corr = corr_P[at]
-        strength = corr if signed else abs(corr)
+        # Adding zero makes zero of a negative zero.
+        strength = np.float32((corr if signed else abs(corr)) + 0.0)
         i, j = pairs_2xP[0, at], pairs_2xP[1, at]
         # A NaN is not as large as anything.
-        if not (strength >= min_strength and strength >= 0) or position_i[i] == position_j[j]:
+        if not (strength >= terms.min_strength and strength >= 0) or position_i[i] == position_j[j]:
             continue
-        # Adding zero makes zero of the negative zero that a signed measure may give.
-        bits = (np.uint64(np.float32(strength + 0.0).view(np.uint32)) + np.uint64(1)) << np.uint64(32)
+        bits = (np.uint64(strength.view(np.uint32)) + np.uint64(1)) << np.uint64(32)
+        note = np.int16(-overlap_P[at] if corr < 0 else overlap_P[at])
         for end in range(2 if symmetric else 1):
             own, other = (j, position_i[i]) if end else (i, position_j[j])
-            if strength < kept * limit_M[own] - slack:
-                continue
             if size_M[own] == capacity:
-                _settle(own, pool, k, signed, kept)
+                _settle(own, pool, k, kept)
+            # Written in any case and counted only if it matters to this end: a branch could not be predicted.
             place = size_M[own]
             key_MxP[own, place] = bits | (last - np.uint64(other))
-            corr_MxP[own, place] = corr
-            overlap_MxP[own, place] = overlap_P[at]
-            size_M[own] = place + 1
+            note_MxP[own, place] = note
+            size_M[own] = place + (strength >= kept * limit_M[own] - slack)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _settle(i, pool, k, signed, kept):
+def _strength(key):
+    """The strength that a key begins with."""
+    return np.uint32((key >> np.uint64(32)) - np.uint64(1)).view(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _settle(i, pool, k, kept):
     """Sorts a receiver's pool, keeps its k strongest and raises the limit to the weakest of them."""
-    key_MxP, corr_MxP, overlap_MxP = pool.key_MxP, pool.corr_MxP, pool.overlap_MxP
-    for at in range(1, pool.size_M[i]):
-        key, corr, overlap = key_MxP[i, at], corr_MxP[i, at], overlap_MxP[i, at]
+    key_P, note_P, size = pool.key_MxP[i], pool.note_MxP[i], pool.size_M[i]
+    for at in range(1, size):
+        key, note = key_P[at], note_P[at]
         place = at
-        while place and key_MxP[i, place - 1] < key:
-            key_MxP[i, place] = key_MxP[i, place - 1]
-            corr_MxP[i, place] = corr_MxP[i, place - 1]
-            overlap_MxP[i, place] = overlap_MxP[i, place - 1]
+        while place and key_P[place - 1] < key:
+            key_P[place] = key_P[place - 1]
+            note_P[place] = note_P[place - 1]
             place -= 1
-        key_MxP[i, place], corr_MxP[i, place], overlap_MxP[i, place] = key, corr, overlap
-    pool.size_M[i] = min(pool.size_M[i], k)
-    if pool.size_M[i] == k:
-        weakest = corr_MxP[i, k - 1]
-        pool.limit_M[i] = max(pool.limit_M[i], np.float32((weakest if signed else abs(weakest)) / kept))
+        key_P[place], note_P[place] = key, note
+    pool.size_M[i] = min(size, k)
+    if size >= k:
+        pool.limit_M[i] = max(pool.limit_M[i], np.float32(_strength(key_P[k - 1]) / kept))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def settle(pool, k, signed, kept, position_M, n_series, dst_Nxk, corr_Nxk, overlap_Nxk):
+def settle(pool, k, kept, position_M, n_series, dst_Nxk, corr_Nxk, overlap_Nxk):
     """Writes the k strongest of every pool, strongest first, where its receiver's column is."""
     last = n_series - 1
     for i in range(pool.size_M.size):
-        _settle(i, pool, k, signed, kept)
+        _settle(i, pool, k, kept)
         for rank in range(pool.size_M[i]):
-            dst_Nxk[position_M[i], rank] = last - np.int64(pool.key_MxP[i, rank] & np.uint64(0xFFFFFFFF))
-            corr_Nxk[position_M[i], rank] = pool.corr_MxP[i, rank]
-            overlap_Nxk[position_M[i], rank] = pool.overlap_MxP[i, rank]
+            key, note = pool.key_MxP[i, rank], pool.note_MxP[i, rank]
+            dst_Nxk[position_M[i], rank] = last - np.int64(key & np.uint64(0xFFFFFFFF))
+            corr_Nxk[position_M[i], rank] = -_strength(key) if note < 0 else _strength(key)
+            overlap_Nxk[position_M[i], rank] = abs(note)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -479,7 +498,7 @@ def scan(first, start, products_BxC, sums_BxG, squares_BxG, common_BxG, receiver
         sums_BxG: float32, over the rows that gappy sender g lacks, sum of the receiver's weighted units.
         squares_BxG: float32, the same of squared units.
         common_BxG: float32, weight of the rows that both lack.
-        scratch: room for at least as many pairs as there are senders.
+        scratch: room for more pairs than there are senders.
     """
     n_columns, n_pairs = products_BxC.shape[1], 0
     n_gappy = max(senders.lacked_WxG.shape[1] - start, 0)
@@ -488,10 +507,11 @@ def scan(first, start, products_BxC, sums_BxG, squares_BxG, common_BxG, receiver
     marks_C = scratch.marks_C[: -(-n_columns // 8) * 8]
     marks_C[n_columns:] = 0
     words = marks_C.view(np.uint64)
+    receiver_P, sender_P = scratch.pairs_2xP[0], scratch.pairs_2xP[1]
     for b in range(products_BxC.shape[0]):
         i = first + b
         begin = i + 1 - start if symmetric else 0
-        if n_pairs + n_columns > scratch.pairs_2xP.shape[1]:
+        if n_pairs + n_columns >= scratch.pairs_2xP.shape[1]:
             _pool(n_pairs, receivers, senders, terms, pool, k, scratch)
             n_pairs = 0
         own = limit_M[i]
@@ -528,32 +548,31 @@ def scan(first, start, products_BxC, sums_BxG, squares_BxG, common_BxG, receiver
         marks_C[:begin] = 0
         for word in range(begin // 8, words.size):
             if words[word]:
+                # Without a branch: which of eight it is cannot be predicted.
                 for c in range(8 * word, 8 * word + 8):
-                    if marks_C[c]:
-                        scratch.pairs_2xP[0, n_pairs] = i
-                        scratch.pairs_2xP[1, n_pairs] = start + c
-                        n_pairs += 1
+                    receiver_P[n_pairs] = i
+                    sender_P[n_pairs] = start + c
+                    n_pairs += marks_C[c]
     _pool(n_pairs, receivers, senders, terms, pool, k, scratch)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FILTER)
 def _excess_with_gaps(
     b, i, start, n_gappy, products_BxC, sums_BxG, squares_BxG, common_BxG, receivers, senders, terms, scratch
 ):
     """Writes (|cov| + slack)² - bar² (var_i - slack) (var_j - slack); 0 for a pair that must be looked at anyway."""
-    slack, zero, one = terms.slack, np.float32(0.0), np.float32(1.0)
     product_C = products_BxC[b]
     n_columns = product_C.size
     bar_C, excess_C = scratch.bar_C[:n_columns], scratch.excess_C[:n_columns]
-    first_gap, end_gap = receivers.gap_start_M[i], receivers.gap_start_M[i + 1]
     if terms.ranked:
         excess_C[:] = 0.0
         return
+    slack, zero, one, signed = terms.slack, np.float32(0.0), np.float32(1.0), terms.signed
     # Sums of every sender over the rows that the receiver lacks.
     sum_C, square_C = scratch.sum_C[:n_columns], scratch.square_C[:n_columns]
     sum_C[:] = 0.0
     square_C[:] = 0.0
-    for at in range(first_gap, end_gap):
+    for at in range(receivers.gap_start_M[i], receivers.gap_start_M[i + 1]):
         weighted_C = senders.weighted_WxM[receivers.gaps[at], start:]
         unit_C = senders.unit_WxM[receivers.gaps[at], start:]
         for c in range(n_columns):
@@ -562,21 +581,29 @@ def _excess_with_gaps(
     weight = np.float32(terms.total - receivers.gap_weight_M[i])
     # Twice what counts as thin: float32 is not sure of the last digits of a weight.
     thin = np.float32(2 * THIN * terms.total)
-    sum_G, square_G, common_G, lacked_G = sums_BxG[b], squares_BxG[b], common_BxG[b], senders.gap_weight_M[start:]
+    sum_G, square_G, common_G, lacked_G = sums_BxG[b], squares_BxG[b], common_BxG[b], scratch.lacked_C[start:]
+    # Loops of few arrays each: the compiler gives up where it would have to tell too many of them apart.
     for c in range(n_gappy):
-        shared = weight - np.float32(lacked_G[c]) + common_G[c]
-        inverse = one / max(shared, thin)
+        common_G[c] += weight - lacked_G[c]
+    for c in range(n_gappy):
+        inverse = one / max(common_G[c], thin)
         cov = product_C[c] - sum_G[c] * sum_C[c] * inverse
-        var_i = max(one - square_G[c] - sum_G[c] * sum_G[c] * inverse - slack, zero)
-        var_j = max(one - square_C[c] - sum_C[c] * sum_C[c] * inverse - slack, zero)
-        reach = max(cov if terms.signed else abs(cov), -slack) + slack
-        excess = reach * reach - bar_C[c] * bar_C[c] * var_i * var_j
-        excess_C[c] = max(excess, zero) if shared < thin else excess
+        reach = max(cov if signed else abs(cov), -slack) + slack
+        excess_C[c] = reach * reach
+    for c in range(n_gappy):
+        inverse = one / max(common_G[c], thin)
+        square_G[c] = max(one - square_G[c] - sum_G[c] * sum_G[c] * inverse - slack, zero)
+    for c in range(n_gappy):
+        inverse = one / max(common_G[c], thin)
+        square_C[c] = max(one - square_C[c] - sum_C[c] * sum_C[c] * inverse - slack, zero)
+    for c in range(n_gappy):
+        excess = excess_C[c] - bar_C[c] * bar_C[c] * square_G[c] * square_C[c]
+        excess_C[c] = max(excess, zero) if common_G[c] < thin else excess
     inverse = one / max(weight, thin)
     # The receiver has all it needs of a complete sender: its own variance there is one.
     var_i = one - slack
     for c in range(n_gappy, n_columns):
         var_j = max(one - square_C[c] - sum_C[c] * sum_C[c] * inverse - slack, zero)
-        reach = max(product_C[c] if terms.signed else abs(product_C[c]), -slack) + slack
+        reach = max(product_C[c] if signed else abs(product_C[c]), -slack) + slack
         excess = reach * reach - bar_C[c] * bar_C[c] * var_i * var_j
         excess_C[c] = max(excess, zero) if weight < thin else excess

@@ -9,6 +9,7 @@ is asked for alone, among others, or long before later data exist.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import count
 
 import numpy as np
 from jaxtyping import Float
@@ -74,6 +75,7 @@ def measured_neighbours(
     config: GraphsConfig,
     sessions: Sequence[int] | np.ndarray | None = None,
     threads: int = 1,
+    progress: Callable[[float], None] | None = None,
 ) -> Neighbours:
     """The same by the measure that is configured.
 
@@ -82,6 +84,7 @@ def measured_neighbours(
         config: measure, window and limits.
         sessions: rows whose graph is wanted, each with the measure's whole lookback behind it; all of them when None.
         threads: how many sessions are computed at a time; changes no bit.
+        progress: told the share done after each session, from any of the threads.
 
     Known at: the close of each session; later rows are never read.
 
@@ -99,6 +102,7 @@ def measured_neighbours(
         min_overlap=config.min_overlap,
         signed=config.signed,
         threads=threads,
+        progress=progress,
     )
 
 
@@ -121,6 +125,7 @@ def neighbours_of(
     min_overlap: int,
     signed: bool = False,
     threads: int = 1,
+    progress: Callable[[float], None] | None = None,
 ) -> Neighbours:
     """The strongest neighbours in the windows of some sessions, each session warm-started by the one before.
 
@@ -133,11 +138,13 @@ def neighbours_of(
         min_overlap: fewer shared sessions give no edge; at least 2.
         signed: whether strength is r instead of |r|.
         threads: how many sessions are computed at a time; changes no bit.
+        progress: told the share done after each session, from any of the threads.
     """
     shape = (len(rows_S), n_series, k)
     dst = np.full(shape, -1, dtype=np.int32)
     corr = np.full(shape, np.nan, dtype=np.float32)
     overlap = np.zeros(shape, dtype=np.int16)
+    done = count(1)
 
     def fill(first: int, end: int) -> None:
         before_Nxk = None
@@ -154,10 +161,12 @@ def neighbours_of(
                 overlap_Nxk=overlap[at],
             )
             before_Nxk = dst[at]
+            if progress is not None:
+                progress(next(done) / len(rows_S))
 
     # Threads share sessions out, so the products of one session must not ask for more of them.
     with _threadpools().limit(limits=1, user_api="blas"):
-        ends = np.linspace(0, len(rows_S), threads + 1).astype(int)
+        ends = np.linspace(0, len(rows_S), threads + 1).astype(int).tolist()
         if threads == 1:
             fill(*ends)
         else:

@@ -57,15 +57,14 @@ def write_strongest(
     n_receivers, capacity = len(receivers.position_M), k + _POOLED
     pool = Pool(
         key_MxP=np.empty((n_receivers, capacity), dtype=np.uint64),
-        corr_MxP=np.empty((n_receivers, capacity), dtype=np.float32),
-        overlap_MxP=np.empty((n_receivers, capacity), dtype=np.int16),
+        note_MxP=np.empty((n_receivers, capacity), dtype=np.int16),
         size_M=np.zeros(n_receivers, dtype=np.int64),
         limit_M=np.full(n_receivers, min_abs_corr / terms.kept, dtype=np.float32),
     )
     if before_Nxk is not None:
         _raise_limits(before_Nxk, receivers, senders, terms, pool)
     _scan_blocks(receivers, senders, terms, pool, k)
-    compiled.settle(pool, k, signed, terms.kept, receivers.position_M, terms.n_series, dst_Nxk, corr_Nxk, overlap_Nxk)
+    compiled.settle(pool, k, terms.kept, receivers.position_M, terms.n_series, dst_Nxk, corr_Nxk, overlap_Nxk)
 
 
 def correlation_matrix(window: Window, *, min_overlap: int) -> Float32[np.ndarray, "N N"]:
@@ -85,10 +84,11 @@ def correlation_matrix(window: Window, *, min_overlap: int) -> Float32[np.ndarra
     n_senders = len(senders.position_M)
     corr_NxN = np.full((terms.n_series, terms.n_series), np.nan, dtype=np.float32)
     pairs_2xP = np.stack([np.zeros(n_senders), np.arange(n_senders)]).astype(np.int32)
-    corr_P, overlap_P = np.empty(n_senders, dtype=np.float32), np.empty(n_senders, dtype=np.int16)
+    exact_P, corr_P = np.empty(n_senders), np.empty(n_senders, dtype=np.float32)
+    overlap_P = np.empty(n_senders, dtype=np.int16)
     for receiver, position in enumerate(receivers.position_M):
         pairs_2xP[0] = receiver
-        compiled.correlate(pairs_2xP, n_senders, receivers, senders, terms, corr_P, overlap_P)
+        compiled.correlate(pairs_2xP, n_senders, receivers, senders, terms, exact_P, corr_P, overlap_P)
         corr_NxN[position, senders.position_M] = corr_P
     np.fill_diagonal(corr_NxN, np.nan)
     return corr_NxN
@@ -178,19 +178,25 @@ def _raise_limits(before_Nxk: np.ndarray, receivers: Side, senders: Side, terms:
     most = len(receivers.position_M) * k
     pairs_2xP, mutual_P = np.empty((2, most), dtype=np.int32), np.empty(most, dtype=bool)
     n_pairs = compiled.pairs_before(before_Nxk, receivers.position_M, place_N, terms.symmetric, pairs_2xP, mutual_P)
-    corr_P, overlap_P = np.empty(n_pairs, dtype=np.float32), np.empty(n_pairs, dtype=np.int16)
-    compiled.correlate(pairs_2xP, n_pairs, receivers, senders, terms, corr_P, overlap_P)
+    exact_P, corr_P, overlap_P = (
+        np.empty(n_pairs),
+        np.empty(n_pairs, dtype=np.float32),
+        np.empty(n_pairs, dtype=np.int16),
+    )
+    compiled.correlate(pairs_2xP, n_pairs, receivers, senders, terms, exact_P, corr_P, overlap_P)
     compiled.raise_limits(pairs_2xP, mutual_P, n_pairs, k, corr_P, terms.signed, terms.kept, pool.limit_M)
 
 
 def _scan_blocks(receivers: Side, senders: Side, terms: Terms, pool: Pool, k: int) -> None:
     n_receivers, n_senders = len(receivers.position_M), len(senders.position_M)
     products = np.empty(_BLOCK * n_senders, dtype=np.float32)
-    n_pairs = max(n_senders, _PAIRS)
+    n_pairs = n_senders + _PAIRS
     scratch = Scratch(
         *np.empty((4, n_senders), dtype=np.float32),
+        lacked_C=senders.gap_weight_M.astype(np.float32),
         marks_C=np.zeros(-(-n_senders // 8) * 8, dtype=np.uint8),
         pairs_2xP=np.empty((2, n_pairs), dtype=np.int32),
+        exact_P=np.empty(n_pairs),
         corr_P=np.empty(n_pairs, dtype=np.float32),
         overlap_P=np.empty(n_pairs, dtype=np.int16),
     )

@@ -55,24 +55,20 @@ def graph_frame(neighbours: Neighbours, sessions: Sequence[date], symbols: Seque
     )
 
 
-def graph_arrays(
-    frame: pl.DataFrame, *, sessions: Sequence[date], symbols: Sequence[str], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fixed-degree arrays of a stored graph.
+def stored_neighbours(frame: pl.DataFrame, *, sessions: Sequence[date], symbols: Sequence[str], k: int) -> Neighbours:
+    """Fixed-degree arrays of a stored graph, as the kernel gave them.
 
     Args:
         frame: a frame of `CORRELATION_GRAPHS`; rows of other sessions or symbols, or of rank `k` and beyond, are
             left out.
-        sessions: the row axis (T).
+        sessions: sessions wanted, with an edge or without; they are rows 0 to S - 1 of the result.
         symbols: the node axis (N).
         k: neighbours a node.
-
-    Returns:
-        int32 (T, N, k) position of each neighbour, -1 where absent; float32 (T, N, k) correlation, 0 where absent.
     """
     shape = (len(sessions), len(symbols), k)
     dst = np.full(shape, -1, dtype=np.int32)
-    corr = np.zeros(shape, dtype=np.float32)
+    corr = np.full(shape, np.nan, dtype=np.float32)
+    overlap = np.zeros(shape, dtype=np.int16)
     rows = pl.DataFrame({"session": pl.Series(sessions, dtype=pl.Date)}).with_row_index("row")
     nodes = pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String)}).with_row_index("node")
     edges = (
@@ -82,6 +78,18 @@ def graph_arrays(
         .join(nodes.rename({"symbol": "dst", "node": "to"}), on="dst")
     )
     place = tuple(edges[name].to_numpy() for name in ("row", "from", "rank"))
-    dst[place] = edges["to"].to_numpy()
-    corr[place] = edges["corr"].to_numpy()
-    return dst, corr
+    for array, name in ((dst, "to"), (corr, "corr"), (overlap, "overlap")):
+        array[place] = edges[name].to_numpy()
+    return Neighbours(np.arange(len(sessions)), dst, corr, overlap)
+
+
+def graph_arrays(
+    frame: pl.DataFrame, *, sessions: Sequence[date], symbols: Sequence[str], k: int
+) -> tuple[Int32[np.ndarray, "T N k"], Float32[np.ndarray, "T N k"]]:
+    """What a network reads of a stored graph; arguments as for `stored_neighbours`.
+
+    Returns:
+        int32 (T, N, k) position of each neighbour, -1 where absent; float32 (T, N, k) correlation, 0 where absent.
+    """
+    found = stored_neighbours(frame, sessions=sessions, symbols=symbols, k=k)
+    return found.dst_SxNxk, np.nan_to_num(found.corr_SxNxk, copy=False)

@@ -1,103 +1,172 @@
-"""One row of numbers a session that say what the graph looks like and how it changed."""
+"""One row of numbers a session that say what the graph looks like and how it changed.
 
+Degrees, density and churn count the directed edges as they are published. Components, communities and the spectrum
+are those of the undirected graph: pairs joined in either direction, by their larger |corr|.
+"""
+
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
+from jaxtyping import Float
 
-from gnn_assets.graphs.neighbours import graph_arrays
+from gnn_assets.graphs.communities import partition_change
+from gnn_assets.graphs.compiled_statistics import (
+    Pairs,
+    closed_walks,
+    component_sizes,
+    louvain,
+    shared_edges,
+    undirected,
+)
+from gnn_assets.graphs.neighbours import Neighbours
 from gnn_assets.graphs.schema import GRAPH_STATISTICS
 
 
 def graph_statistics(
-    frame: pl.DataFrame, *, returns: pl.DataFrame, sessions: Sequence[date], symbols: Sequence[str]
+    neighbours: Neighbours,
+    *,
+    returns_TxN: Float[np.ndarray, "T N"],
+    sessions: Sequence[date],
+    before: Neighbours | None = None,
+    threads: int = 1,
 ) -> pl.DataFrame:
-    """Density, degrees and change of each session's graph.
+    """Density, degrees, components, communities and change of each session's graph.
 
     Args:
-        frame: a frame of `CORRELATION_GRAPHS`.
-        returns: the frame of `RETURNS` the graph was made from.
-        sessions: sessions with a graph, ascending; one without any edge counts too.
-        symbols: the nodes.
+        neighbours: graphs of consecutive sessions; one without any edge counts too.
+        returns_TxN: the returns the graphs were made from, NaN where missing.
+        sessions: the row axis (T) that `neighbours.sessions_S` points into.
+        before: graph of the one session just before the first, over the same nodes; without it the first session has
+            no change.
+        threads: sessions measured at a time; the result does not depend on it.
 
     Returns:
-        A frame of `GRAPH_STATISTICS`, one row a session.
+        A frame of `GRAPH_STATISTICS`, one row a session of `neighbours`.
 
     Known at: the session's close plus grace.
 
     References:
         P. Jaccard, "The distribution of the flora in the alpine zone", New Phytologist 11 (1912), 37-50 (churn);
-        R. Wilson, P. Zhu, "A study of graph spectra for comparing graphs and trees", Pattern Recognition 41 (2008),
-        2833-2841 (spectral distance).
+        V. Blondel, J.-L. Guillaume, R. Lambiotte, E. Lefebvre, "Fast unfolding of communities in large networks",
+        Journal of Statistical Mechanics (2008), P10008 (communities);
+        T. Aynaud, J.-L. Guillaume, "Static community detection algorithms for evolving networks", WiOpt (2010),
+        513-519 (their change: each session's partition, carried over to the next graph and improved there).
     """
-    k = 1 + int(frame["rank"].max() or 0)  # ty: ignore[invalid-argument-type]
-    dst_SxNxk, corr_SxNxk = graph_arrays(frame, sessions=sessions, symbols=symbols, k=k)
-    degrees_SxN = (dst_SxNxk >= 0).sum(axis=2)
-    n_symbols = len(symbols)
-    pairs = n_symbols * (n_symbols - 1)
-    # Eigenvalues, too, change their last bits with the number of threads.
-    with threadpool_limits(limits=1, user_api="blas"):
-        churn, distance = _changes(dst_SxNxk, corr_SxNxk)
-    statistics = pl.DataFrame(
-        {
-            "session": pl.Series(sessions, dtype=pl.Date),
-            "symbols": pl.repeat(n_symbols, len(sessions), dtype=pl.Int32, eager=True),
-            "density": degrees_SxN.sum(axis=1) / max(pairs, 1),
-            "degree_min": degrees_SxN.min(axis=1).astype(np.int32),
-            "degree_mean": degrees_SxN.mean(axis=1),
-            "degree_max": degrees_SxN.max(axis=1).astype(np.int32),
-            "churn": pl.Series(churn, dtype=pl.Float64),
-            "spectral_distance": pl.Series(distance, dtype=pl.Float64),
-        }
+    graphs = list(zip(neighbours.dst_SxNxk, neighbours.corr_SxNxk, strict=True))
+    first = 0
+    if before is not None:
+        graphs.insert(0, (before.dst_SxNxk[-1], before.corr_SxNxk[-1]))
+        first = 1
+    # Whole stretches: where one begins, the session before it is measured once more, and nothing else is.
+    stretches = [part for part in np.array_split(np.arange(first, len(graphs)), threads) if part.size]
+    with ThreadPoolExecutor(threads) as pool:
+        rows = [
+            row for part in pool.map(lambda part: _stretch(graphs, part[0], part[-1] + 1), stretches) for row in part
+        ]
+    ends = _data_ends(returns_TxN, neighbours.sessions_S)
+    dates = {
+        "session": [sessions[row] for row in neighbours.sessions_S],
+        "data_end": [sessions[end] if end >= 0 else None for end in ends],
+    }
+    columns = dict(GRAPH_STATISTICS.columns)
+    frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in columns.items() if name not in dates})
+    return GRAPH_STATISTICS.conform(
+        frame.with_columns(pl.Series(name, values, dtype=pl.Date) for name, values in dates.items())
     )
-    known = (
-        returns.filter(pl.col("close_return").is_not_null() & pl.col("symbol").is_in(list(symbols)))
-        .select(pl.col("session").unique().sort().alias("data_end"))
-        .with_columns(session=pl.col("data_end"))
-    )
-    return GRAPH_STATISTICS.conform(statistics.sort("session").join_asof(known.sort("session"), on="session"))
 
 
-def laplacian_spectrum(dst_Nxk: np.ndarray, corr_Nxk: np.ndarray) -> np.ndarray:
-    """Ascending eigenvalues of D − A, where A holds |corr| of every pair joined in either direction.
+def spectral_distance(before_4: Float[np.ndarray, " 4"], after_4: Float[np.ndarray, " 4"]) -> float:
+    """Distance between the spectra of two normalised Laplacians, as their first four moments tell it.
+
+    With each eigenvalue 1 − cos θ as an angle θ in [0, π], the root of the integral over θ of the squared difference
+    between the two distributions (Cramér's distance), of which the first four terms of the cosine series are kept.
+    They are exact: the traces of S, S², S³ and S⁴, where I − S is the normalised Laplacian, count closed walks. What
+    is left out makes the whole distance larger, never smaller. Random probes reach higher moments, but on daily
+    graphs of 1,026 nodes 64 of them err by three times the change itself.
 
     Args:
-        dst_Nxk: int32 (N, k), -1 where absent.
-        corr_Nxk: float32 (N, k).
+        before_4: mean diagonals of S, S², S³ and S⁴.
+        after_4: the same of the other graph.
 
-    Returns:
-        float64 (N,).
+    References:
+        J. Gu, B. Hua, S. Liu, "Spectral distances on graphs", Discrete Applied Mathematics 190 (2015), 56-74;
+        D. Cohen-Steiner, W. Kong, C. Sohler, G. Valiant, "Approximating the spectrum of a graph", KDD (2018),
+        1263-1271 (spectra from closed walks);
+        S. Jin, R. Zafarani, "The spectral zoo of networks", KDD (2020), 1426-1434 (moments two to four suffice to tell
+        networks apart).
     """
-    src, rank = np.nonzero(dst_Nxk >= 0)
-    weights = np.zeros((len(dst_Nxk), len(dst_Nxk)))
-    weights[src, dst_Nxk[src, rank]] = np.abs(corr_Nxk[src, rank])
-    weights = np.maximum(weights, weights.T)
-    return np.linalg.eigvalsh(np.diag(weights.sum(axis=1)) - weights)
+    one, two, three, four = (float(value) for value in after_4 - before_4)
+    # Differences of the means of cos mθ, from those of powers of cos θ, each over its m.
+    terms = one, (2 * two) / 2, (4 * three - 3 * one) / 3, (8 * four - 8 * two) / 4
+    return math.sqrt(2 / math.pi) * math.hypot(*terms)
 
 
-def jaccard_distance(before: np.ndarray, after: np.ndarray) -> float:
-    """1 − |both| / |either| of two sets of edges; 0 when both are empty.
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """One session's graph, with what the next session is compared to."""
 
-    Args:
-        before: int (E,), distinct edge numbers.
-        after: int (F,), distinct edge numbers.
-    """
-    shared = len(np.intersect1d(before, after, assume_unique=True))
-    either = len(before) + len(after) - shared
-    return 1 - shared / either if either else 0.0
+    dst_Nxk: np.ndarray
+    pairs: Pairs
+    walks_4: np.ndarray
+    communities_N: np.ndarray
+
+    @classmethod
+    def of(cls, dst_Nxk: np.ndarray, corr_Nxk: np.ndarray) -> "_Measured":
+        pairs = undirected(dst_Nxk, corr_Nxk)
+        alone_N = np.full(len(dst_Nxk), -1, dtype=np.int32)
+        return cls(dst_Nxk, pairs, closed_walks(pairs), louvain(pairs, alone_N))
 
 
-def _changes(dst_SxNxk: np.ndarray, corr_SxNxk: np.ndarray) -> tuple[list[float | None], list[float | None]]:
-    churn: list[float | None] = []
-    distance: list[float | None] = []
-    previous: tuple[np.ndarray, np.ndarray] | None = None
-    for dst_Nxk, corr_Nxk in zip(dst_SxNxk, corr_SxNxk, strict=True):
-        src, rank = np.nonzero(dst_Nxk >= 0)
-        edges = src * len(dst_Nxk) + dst_Nxk[src, rank]
-        spectrum = laplacian_spectrum(dst_Nxk, corr_Nxk)
-        churn.append(None if previous is None else jaccard_distance(previous[0], edges))
-        distance.append(None if previous is None else float(np.linalg.norm(spectrum - previous[1])))
-        previous = edges, spectrum
-    return churn, distance
+def _stretch(graphs: Sequence[tuple[np.ndarray, np.ndarray]], start: int, stop: int) -> list[dict[str, Any]]:
+    """Numbers of the graphs from `start` to before `stop`."""
+    previous = _Measured.of(*graphs[start - 1]) if start else None
+    rows = []
+    for dst_Nxk, corr_Nxk in graphs[start:stop]:
+        measured = _Measured.of(dst_Nxk, corr_Nxk)
+        rows.append(_shape(measured) | _change(previous, measured))
+        previous = measured
+    return rows
+
+
+def _shape(measured: _Measured) -> dict[str, Any]:
+    n_nodes, k = measured.dst_Nxk.shape
+    degrees_N = (measured.dst_Nxk >= 0).sum(axis=1)
+    edges = int(degrees_N.sum())
+    sizes = component_sizes(measured.pairs)
+    return {
+        "symbols": n_nodes,
+        "density": edges / max(n_nodes * (n_nodes - 1), 1),
+        "degree_min": int(degrees_N.min()),
+        "degree_mean": edges / n_nodes,
+        "degree_max": int(degrees_N.max()),
+        "full_degree": int((degrees_N >= min(k, n_nodes - 1)).sum()) / n_nodes,
+        "components": len(sizes),
+        "largest_component": int(sizes.max()) / n_nodes,
+        "communities": int(measured.communities_N.max()) + 1,
+    }
+
+
+def _change(before: _Measured | None, after: _Measured) -> dict[str, float | None]:
+    if before is None:
+        return {"churn": None, "spectral_distance": None, "community_change": None}
+    shared = shared_edges(before.dst_Nxk, after.dst_Nxk)
+    either = int((before.dst_Nxk >= 0).sum() + (after.dst_Nxk >= 0).sum()) - shared
+    # Two searches from nothing differ by their luck, as much as two days do: the second starts where the first ended.
+    carried_N = louvain(after.pairs, before.communities_N)
+    return {
+        "churn": 1 - shared / either if either else 0.0,
+        "spectral_distance": spectral_distance(before.walks_4, after.walks_4),
+        "community_change": partition_change(before.communities_N, carried_N),
+    }
+
+
+def _data_ends(returns_TxN: np.ndarray, rows_S: np.ndarray) -> np.ndarray:
+    """The last row with any return up to each of `rows_S`; -1 where there is none."""
+    known_T = np.isfinite(returns_TxN).any(axis=1)
+    return np.maximum.accumulate(np.where(known_T, np.arange(len(returns_TxN)), -1))[rows_S]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.config import ModelsConfig
 from gnn_assets.core.errors import DataError, ModelError
@@ -31,7 +32,7 @@ from gnn_assets.store.panel import from_panel
 # Share of training after which the time left is told.
 _FORETELLING = 0.05
 # Gives the arrays of a part by its name; asked only for parts that have arrays.
-LoadPart = Callable[[str], Mapping[str, np.ndarray]]
+LoadPart = Callable[[str], Mapping[str, Shaped[np.ndarray, "..."]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Candidate:
         seconds: part → seconds of training; for people, never stored beside the weights.
     """
 
-    parts: Mapping[str, Mapping[str, np.ndarray]]
+    parts: Mapping[str, Mapping[str, Float32[np.ndarray, "..."]]]
     facts: Mapping[str, Any]
     seconds: Mapping[str, float]
 
@@ -178,7 +179,7 @@ def _train_chain(
 
 def predict_sessions(
     load_part: LoadPart, data: Dataset, *, model: str, part: str, sessions: range, config: ModelsConfig
-) -> np.ndarray:
+) -> Float32[np.ndarray, "S N"]:
     """Scores of some sessions by one part of the weights.
 
     Args:

@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from gnn_assets.core.config import ExecutionConfig, FeaturesConfig
 from gnn_assets.core.errors import DataError
@@ -34,11 +35,11 @@ class Dataset:
     sessions: tuple[date, ...]
     symbols: tuple[str, ...]
     feature_names: tuple[str, ...]
-    features_TxNxF: np.ndarray
-    mask_TxN: np.ndarray
-    labels_TxN: np.ndarray
-    neighbours_TxNxK: np.ndarray
-    corr_TxNxK: np.ndarray
+    features_TxNxF: Float32[np.ndarray, "T N F"]
+    mask_TxN: Bool[np.ndarray, "T N"]
+    labels_TxN: Float32[np.ndarray, "T N"]
+    neighbours_TxNxK: Int32[np.ndarray, "T N K"]
+    corr_TxNxK: Float32[np.ndarray, "T N K"]
 
     def without_graph(self) -> "Dataset":
         """The same data with every neighbour absent: the ablation keeps network and parameters, and loses edges."""
@@ -46,7 +47,7 @@ class Dataset:
             self, neighbours_TxNxK=np.full_like(self.neighbours_TxNxK, -1), corr_TxNxK=np.zeros_like(self.corr_TxNxK)
         )
 
-    def targets(self) -> tuple[np.ndarray, np.ndarray]:
+    def targets(self) -> tuple[Float32[np.ndarray, "T N"], Bool[np.ndarray, "T N"]]:
         """Labels standardised across the symbols of each session, as models are trained on them.
 
         Returns:
@@ -75,8 +76,8 @@ class Dataset:
 
 
 def build_dataset(
-    close_return_TxN: np.ndarray,
-    fill_return_TxN: np.ndarray,
+    close_return_TxN: Float64[np.ndarray, "T N"],
+    fill_return_TxN: Float64[np.ndarray, "T N"],
     graph: pl.DataFrame,
     *,
     sessions: Sequence[date],
@@ -123,7 +124,7 @@ def build_dataset(
     )
 
 
-def forward_sum(fill_return_TxN: np.ndarray, *, lag: int, horizon: int) -> np.ndarray:
+def forward_sum(fill_return_TxN: Float64[np.ndarray, "T N"], *, lag: int, horizon: int) -> Float32[np.ndarray, "T N"]:
     """Labels: row d holds the sum of rows d + lag + 1 to d + lag + horizon.
 
     Args:

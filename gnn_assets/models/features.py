@@ -5,6 +5,7 @@ no statistic of a later session can enter.
 """
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64
 
 from gnn_assets.core.config import FeaturesConfig
 
@@ -27,7 +28,9 @@ def return_feature(window: int) -> str:
     return f"return_{window}"
 
 
-def node_features(close_return_TxN: np.ndarray, config: FeaturesConfig) -> tuple[np.ndarray, np.ndarray]:
+def node_features(
+    close_return_TxN: Float64[np.ndarray, "T N"], config: FeaturesConfig
+) -> tuple[Float32[np.ndarray, "T N F"], Bool[np.ndarray, "T N"]]:
     """Standardised features, and which symbols have all of them.
 
     Trailing returns over each window; their volatility; how far the close stands below the trailing high and above
@@ -53,7 +56,7 @@ def node_features(close_return_TxN: np.ndarray, config: FeaturesConfig) -> tuple
     return np.stack(standard, axis=-1).astype(np.float32), mask_TxN
 
 
-def standardise(values_TxN: np.ndarray, mask_TxN: np.ndarray) -> np.ndarray:
+def standardise(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]) -> Float64[np.ndarray, "T N"]:
     """Each row less its mean over its deviation, both over the masked-in symbols.
 
     Args:
@@ -71,7 +74,7 @@ def standardise(values_TxN: np.ndarray, mask_TxN: np.ndarray) -> np.ndarray:
     return np.where(spread, centred / np.where(spread, deviation, 1.0), 0.0)
 
 
-def trailing_sum(values_TxN: np.ndarray, window: int) -> np.ndarray:
+def trailing_sum(values_TxN: Float[np.ndarray, "T N"], window: int) -> Float[np.ndarray, "T N"]:
     """Sum of the last `window` rows, NaN unless all are there."""
     total = values_TxN.copy()
     for back in range(1, window):
@@ -79,13 +82,15 @@ def trailing_sum(values_TxN: np.ndarray, window: int) -> np.ndarray:
     return total
 
 
-def trailing_volatility(values_TxN: np.ndarray, window: int) -> np.ndarray:
+def trailing_volatility(values_TxN: Float[np.ndarray, "T N"], window: int) -> Float[np.ndarray, "T N"]:
     """Standard deviation of the last `window` rows, NaN unless all are there."""
     mean = trailing_sum(values_TxN, window) / window
     return np.sqrt(sum(np.square(_earlier(values_TxN, back) - mean) for back in range(window)) / window)
 
 
-def trailing_range(values_TxN: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+def trailing_range(
+    values_TxN: Float[np.ndarray, "T N"], window: int
+) -> tuple[Float[np.ndarray, "T N"], Float[np.ndarray, "T N"]]:
     """Log distance of the last price below the highest and above the lowest of the prices `window` returns span."""
     move = np.zeros_like(values_TxN)
     highest, lowest = move.copy(), move.copy()
@@ -96,7 +101,7 @@ def trailing_range(values_TxN: np.ndarray, window: int) -> tuple[np.ndarray, np.
     return highest, -lowest
 
 
-def _earlier(values_TxN: np.ndarray, back: int) -> np.ndarray:
+def _earlier(values_TxN: Float[np.ndarray, "T N"], back: int) -> Float[np.ndarray, "T N"]:
     moved = np.full_like(values_TxN, np.nan)
     moved[back:] = values_TxN[: len(values_TxN) - back]
     return moved

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.errors import WeightsMismatch
 
@@ -26,14 +27,14 @@ class Fitted:
         failure: why this model must not be used; empty if it may.
     """
 
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: Mapping[str, Float32[np.ndarray, "..."]] = field(default_factory=dict)
     best_epoch: int = 0
     curve: tuple[Mapping[str, Any], ...] = ()
     validation_ic: float | None = None
     failure: str = ""
 
 
-def require_shapes(arrays: Mapping[str, np.ndarray], expected: Shapes) -> None:
+def require_shapes(arrays: Mapping[str, Shaped[np.ndarray, "..."]], expected: Shapes) -> None:
     """Refuses arrays that are not the ones a model is made of.
 
     Raises:

@@ -2,12 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float32
 
 # Added to variances: keeps the gradient finite where all scores of a session are equal.
 _EPSILON = 1e-8
 
 
-def session_ic(scores_SxN: jax.Array, targets_SxN: jax.Array, known_SxN: jax.Array) -> tuple[jax.Array, jax.Array]:
+def session_ic(
+    scores_SxN: Float32[jax.Array, "S N"], targets_SxN: Float32[jax.Array, "S N"], known_SxN: Bool[jax.Array, "S N"]
+) -> tuple[Float32[jax.Array, " S"], Bool[jax.Array, " S"]]:
     """Pearson correlation of scores and targets across the known symbols of each session.
 
     Args:
@@ -34,18 +37,22 @@ def session_ic(scores_SxN: jax.Array, targets_SxN: jax.Array, known_SxN: jax.Arr
     return jnp.where(defined_S, ic_S, 0.0), defined_S
 
 
-def mean_ic(scores_SxN: jax.Array, targets_SxN: jax.Array, known_SxN: jax.Array) -> jax.Array:
+def mean_ic(
+    scores_SxN: Float32[jax.Array, "S N"], targets_SxN: Float32[jax.Array, "S N"], known_SxN: Bool[jax.Array, "S N"]
+) -> Float32[jax.Array, ""]:
     """Mean of `session_ic` over the sessions where it is defined; 0 if there is none."""
     ic_S, defined_S = session_ic(scores_SxN, targets_SxN, known_SxN)
     return ic_S.sum() / jnp.maximum(defined_S.sum(), 1)
 
 
-def ic_loss(scores_SxN: jax.Array, targets_SxN: jax.Array, known_SxN: jax.Array) -> jax.Array:
+def ic_loss(
+    scores_SxN: Float32[jax.Array, "S N"], targets_SxN: Float32[jax.Array, "S N"], known_SxN: Bool[jax.Array, "S N"]
+) -> Float32[jax.Array, ""]:
     """Minus `mean_ic`: ranking well within a session counts, the level of the market does not."""
     return -mean_ic(scores_SxN, targets_SxN, known_SxN)
 
 
-def _centred(values_SxN: jax.Array, known_SxN: jax.Array) -> jax.Array:
+def _centred(values_SxN: Float32[jax.Array, "S N"], known_SxN: Bool[jax.Array, "S N"]) -> Float32[jax.Array, "S N"]:
     inside = jnp.where(known_SxN, values_SxN, 0.0)
     mean = inside.sum(axis=1, keepdims=True) / jnp.maximum(known_SxN.sum(axis=1, keepdims=True), 1)
     return jnp.where(known_SxN, inside - mean, 0.0)

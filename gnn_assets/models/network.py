@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Bool, Float32, Int32, Key, Shaped
 
 from gnn_assets.core.config import ModelsConfig, NetworkConfig
 from gnn_assets.models.dataset import Dataset
@@ -17,19 +18,19 @@ from gnn_assets.models.fitted import Shapes, require_shapes
 # Makes a module from its number of input features, its size and its keys. The module is called with one session:
 # features_NxF, mask_N, neighbours_NxK, corr_NxK, and a key while it is trained; it gives scores_N.
 Build = Callable[[int, NetworkConfig, nnx.Rngs], nnx.Module]
-Params = Mapping[str, jax.Array]
+Params = Mapping[str, Float32[jax.Array, "..."]]
 
 # Added to a spread: all scores of a session may be equal.
 _EPSILON = 1e-12
 
 
 class Inputs(NamedTuple):
-    """What a network sees, over S sessions."""
+    """What a network sees, over S sessions, or in one of them without the first axis."""
 
-    features_SxNxF: jax.Array
-    mask_SxN: jax.Array
-    neighbours_SxNxK: jax.Array
-    corr_SxNxK: jax.Array
+    features_SxNxF: Float32[jax.Array, "*S N F"]
+    mask_SxN: Bool[jax.Array, "*S N"]
+    neighbours_SxNxK: Int32[jax.Array, "*S N K"]
+    corr_SxNxK: Float32[jax.Array, "*S N K"]
 
     @classmethod
     def of(cls, data: Dataset, rows: range) -> "Inputs":
@@ -57,12 +58,14 @@ class Network:
     n_features: int
     size: NetworkConfig
 
-    def initialise(self, key: jax.Array) -> dict[str, jax.Array]:
+    def initialise(self, key: Key[jax.Array, ""]) -> dict[str, Float32[jax.Array, "..."]]:
         """Fresh parameters, a flat mapping from the path in the module to the array."""
         module = self.build(self.n_features, self.size, nnx.Rngs(key))
         return {_name(path): variable.get_value() for path, variable in nnx.to_flat_state(nnx.state(module, nnx.Param))}
 
-    def scores(self, params: Params, session: Inputs, key: jax.Array | None = None) -> jax.Array:
+    def scores(
+        self, params: Params, session: Inputs, key: Key[jax.Array, ""] | None = None
+    ) -> Float32[jax.Array, " N"]:
         """Scores of one session, float32 (N,); with `key` as in training, without as in use."""
         definition, paths = _structure(self)
         module = nnx.merge(definition, nnx.from_flat_state({path: params[_name(path)] for path in paths}))
@@ -91,7 +94,7 @@ def _name(path: tuple) -> str:
     return ".".join(str(part) for part in path)
 
 
-def ensemble_scores(network: Network, params_E: Params, session: Inputs) -> jax.Array:
+def ensemble_scores(network: Network, params_E: Params, session: Inputs) -> Float32[jax.Array, " N"]:
     """Mean over an ensemble of its members' scores of one session, each standardised over the masked-in symbols.
 
     Args:
@@ -110,8 +113,13 @@ def ensemble_scores(network: Network, params_E: Params, session: Inputs) -> jax.
 
 
 def predict_network(
-    build: Build, arrays: Mapping[str, np.ndarray], data: Dataset, *, sessions: range, config: ModelsConfig
-) -> np.ndarray:
+    build: Build,
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]],
+    data: Dataset,
+    *,
+    sessions: range,
+    config: ModelsConfig,
+) -> Float32[np.ndarray, "S N"]:
     """Scores of a trained ensemble.
 
     Sessions go one by one through a compiled loop over blocks of one fixed length: a session's bits do not depend on
@@ -145,11 +153,11 @@ def predict_network(
     return np.where(data.mask_TxN[sessions.start : sessions.stop], scores_SxN, np.float32(np.nan))
 
 
-def pad_rows(array: jax.Array, length: int) -> jax.Array:
+def pad_rows(array: Shaped[jax.Array, "rows ..."], length: int) -> Shaped[jax.Array, "{length} ..."]:
     """The array with rows of zeros behind it, `length` rows in all."""
     return jnp.pad(array, [(0, length - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 @partial(jax.jit, static_argnames="network")
-def _score_block(network: Network, params_E: Params, block: Inputs) -> jax.Array:
+def _score_block(network: Network, params_E: Params, block: Inputs) -> Float32[jax.Array, "S N"]:
     return jax.lax.map(lambda session: ensemble_scores(network, params_E, session), block)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Bool, Float32, Int32, Key
 
 from gnn_assets.core.config import ModelsConfig, TrainingConfig
 from gnn_assets.core.errors import DataError
@@ -30,8 +31,8 @@ class Examples(NamedTuple):
     """Inputs and targets over S sessions."""
 
     inputs: Inputs
-    targets_SxN: jax.Array
-    known_SxN: jax.Array
+    targets_SxN: Float32[jax.Array, "S N"]
+    known_SxN: Bool[jax.Array, "S N"]
 
     @classmethod
     def of(cls, data: Dataset, rows: range) -> "Examples":
@@ -50,7 +51,7 @@ class Member(NamedTuple):
 
     params: Params
     optimiser: Any
-    finite: jax.Array
+    finite: Bool[jax.Array, "*E"]
 
 
 def fit_network(
@@ -138,8 +139,8 @@ def _optimiser(settings: TrainingConfig, steps_per_epoch: int) -> optax.Gradient
 
 
 @partial(jax.jit, static_argnames=("network", "settings"))
-def _start(network: Network, settings: TrainingConfig, keys_E: jax.Array) -> Member:
-    def one(key: jax.Array) -> Member:
+def _start(network: Network, settings: TrainingConfig, keys_E: Key[jax.Array, " E"]) -> Member:
+    def one(key: Key[jax.Array, ""]) -> Member:
         params = network.initialise(key)
         return Member(params, _optimiser(settings, 1).init(params), jnp.bool_(True))
 
@@ -153,18 +154,18 @@ def _train_epoch(
     members_E: Member,
     *,
     examples: Examples,
-    order_MxB: jax.Array,
-    key: jax.Array,
-) -> tuple[Member, jax.Array]:
+    order_MxB: Int32[jax.Array, "M B"],
+    key: Key[jax.Array, ""],
+) -> tuple[Member, Float32[jax.Array, ""]]:
     """One pass over the examples as one compiled scan of M steps; returns the members and their mean loss."""
     optimiser = _optimiser(settings, order_MxB.shape[0])
 
-    def loss_of(params: Params, batch: Examples, key: jax.Array) -> jax.Array:
+    def loss_of(params: Params, batch: Examples, key: Key[jax.Array, ""]) -> Float32[jax.Array, ""]:
         keys_B = jax.random.split(key, len(batch.known_SxN))
         scores_BxN = jax.vmap(network.scores, in_axes=(None, 0, 0))(params, batch.inputs, keys_B)
         return ic_loss(scores_BxN, batch.targets_SxN, batch.known_SxN)
 
-    def update(member: Member, batch: Examples, key: jax.Array) -> tuple[Member, jax.Array]:
+    def update(member: Member, batch: Examples, key: Key[jax.Array, ""]) -> tuple[Member, Float32[jax.Array, ""]]:
         loss, gradient = jax.value_and_grad(loss_of)(member.params, batch, key)
         change, state = optimiser.update(gradient, member.optimiser, member.params)
         moved = optax.apply_updates(member.params, change)
@@ -172,7 +173,9 @@ def _train_epoch(
         kept = jax.tree.map(partial(jnp.where, finite), (moved, state), (member.params, member.optimiser))
         return Member(*kept, finite), loss
 
-    def step(members_E: Member, inputs: tuple[jax.Array, jax.Array]) -> tuple[Member, jax.Array]:
+    def step(
+        members_E: Member, inputs: tuple[Int32[jax.Array, " B"], Key[jax.Array, ""]]
+    ) -> tuple[Member, Float32[jax.Array, " E"]]:
         rows_B, key = inputs
         batch = jax.tree.map(lambda array: array[rows_B], examples)
         keys_E = jax.random.split(key, settings.ensemble)
@@ -184,12 +187,12 @@ def _train_epoch(
 
 
 @partial(jax.jit, static_argnames="network")
-def _validate(network: Network, params_E: Params, examples: Examples) -> jax.Array:
+def _validate(network: Network, params_E: Params, examples: Examples) -> Float32[jax.Array, ""]:
     scores_SxN = jax.vmap(partial(ensemble_scores, network, params_E))(examples.inputs)
     return mean_ic(scores_SxN, examples.targets_SxN, examples.known_SxN)
 
 
-def _to_numpy(params_E: Params) -> dict[str, np.ndarray]:
+def _to_numpy(params_E: Params) -> dict[str, Float32[np.ndarray, "..."]]:
     return {name: np.asarray(array) for name, array in params_E.items()}
 
 

@@ -41,7 +41,7 @@ def sentence_of(result: subprocess.CompletedProcess[str]) -> str:
 def test_the_demo_ends_with_a_summary_a_person_can_read(demo_home):
     shown = (demo_home.path / "demo.txt").read_text(encoding="utf-8")
     for expected in (
-        "11 assets computed, 0 reused",
+        "12 assets computed, 0 reused",
         "20 stocks, chosen with hindsight",
         "density",
         "by rule bootstrap",

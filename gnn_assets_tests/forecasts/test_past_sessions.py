@@ -110,7 +110,13 @@ def run_on(home, history, actions, *, config=CONFIG) -> StageRun:
         lineage = Lineage(inputs=dict(versions), code_version="", config_hash="")
         versions[table.name] = platform.lake.publish(table, frame, lineage=lineage, data_end=UNTIL).version
     return StageRun(
-        platform=platform, asset="forecasts", inputs=versions, symbols=SYMBOLS, run_id="r", log=lambda _text: None
+        platform=platform,
+        asset="forecasts",
+        inputs=versions,
+        lineage=Lineage(inputs=versions, code_version="", config_hash=""),
+        symbols=SYMBOLS,
+        run_id="r",
+        log=lambda _text: None,
     )
 
 

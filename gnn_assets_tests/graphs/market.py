@@ -34,8 +34,11 @@ def returns_frame(panel_TxN: np.ndarray) -> pl.DataFrame:
 
 
 def kernel(returns: pl.DataFrame) -> Neighbours:
-    panel_TxN = to_panel(returns, "close_return", sessions=SESSIONS, symbols=SYMBOLS)
-    return correlation_neighbours(panel_TxN, window=WINDOW, k=K, min_abs_corr=0.3, min_overlap=20)
+    return correlation_neighbours(returns_panel(returns), window=WINDOW, k=K, min_abs_corr=0.3, min_overlap=20)
+
+
+def returns_panel(returns: pl.DataFrame) -> np.ndarray:
+    return to_panel(returns, "close_return", sessions=SESSIONS, symbols=SYMBOLS)
 
 
 def graph_sessions() -> tuple[date, ...]:
@@ -44,6 +47,6 @@ def graph_sessions() -> tuple[date, ...]:
 
 def stages(returns: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Both tables of the graphs stage."""
-    graph = graph_frame(kernel(returns), SESSIONS, SYMBOLS)
-    statistics = graph_statistics(graph, returns=returns, sessions=graph_sessions(), symbols=SYMBOLS)
-    return {"graph": graph, "statistics": statistics}
+    neighbours = kernel(returns)
+    statistics = graph_statistics(neighbours, returns_TxN=returns_panel(returns), sessions=SESSIONS)
+    return {"graph": graph_frame(neighbours, SESSIONS, SYMBOLS), "statistics": statistics}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.config import ModelsConfig
 from gnn_assets.models.dataset import Dataset
@@ -25,7 +26,9 @@ def fit(
     return Fitted()
 
 
-def predict(arrays: Mapping[str, np.ndarray], data: Dataset, *, sessions: range, config: ModelsConfig) -> np.ndarray:
+def predict(
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]], data: Dataset, *, sessions: range, config: ModelsConfig
+) -> Float32[np.ndarray, "S N"]:
     """Zeros, float32 (S, N), NaN where masked out.
 
     Known at:

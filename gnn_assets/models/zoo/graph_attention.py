@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Bool, Float32, Int32, Key, Shaped
 
 from gnn_assets.core.config import ModelsConfig, NetworkConfig
 from gnn_assets.models.dataset import Dataset
@@ -53,8 +54,12 @@ class Layer(nnx.Module):
         self.dropout = nnx.Dropout(size.dropout, broadcast_dims=(0,))
 
     def __call__(
-        self, states_NxH: jax.Array, neighbours_KxN: jax.Array, corr_KxN: jax.Array, key: jax.Array | None
-    ) -> jax.Array:
+        self,
+        states_NxH: Float32[jax.Array, "N H"],
+        neighbours_KxN: Int32[jax.Array, "K N"],
+        corr_KxN: Float32[jax.Array, "K N"],
+        key: Key[jax.Array, ""] | None,
+    ) -> Float32[jax.Array, "N H"]:
         """The next states, float32 (N, H)."""
         own_NxH, receiver_NxH, sender_NxH = jnp.split(self.project(states_NxH), 3, axis=-1)
         messages_NxH = self._attend(receiver_NxH, sender_NxH, neighbours_KxN, corr_KxN)
@@ -62,8 +67,12 @@ class Layer(nnx.Module):
         return states_NxH + self.dropout(moved_NxH, deterministic=key is None, rngs=key)
 
     def _attend(
-        self, receiver_NxH: jax.Array, sender_NxH: jax.Array, neighbours_KxN: jax.Array, corr_KxN: jax.Array
-    ) -> jax.Array:
+        self,
+        receiver_NxH: Float32[jax.Array, "N H"],
+        sender_NxH: Float32[jax.Array, "N H"],
+        neighbours_KxN: Int32[jax.Array, "K N"],
+        corr_KxN: Float32[jax.Array, "K N"],
+    ) -> Float32[jax.Array, "N H"]:
         """Messages to each symbol, zero without neighbours; neighbours lead, so that sums run over whole rows."""
         width = sender_NxH.shape[-1]
         heads_AxH = jnp.repeat(jnp.eye(self.heads, dtype=sender_NxH.dtype), width // self.heads, axis=1)
@@ -89,12 +98,12 @@ class GraphAttention(nnx.Module):
 
     def __call__(
         self,
-        features_NxF: jax.Array,
-        mask_N: jax.Array,
-        neighbours_NxK: jax.Array,
-        corr_NxK: jax.Array,
-        key: jax.Array | None,
-    ) -> jax.Array:
+        features_NxF: Float32[jax.Array, "N F"],
+        mask_N: Bool[jax.Array, " N"],
+        neighbours_NxK: Int32[jax.Array, "N K"],
+        corr_NxK: Float32[jax.Array, "N K"],
+        key: Key[jax.Array, ""] | None,
+    ) -> Float32[jax.Array, " N"]:
         """Scores, float32 (N,); with a key, channels are dropped."""
         # A symbol without features says nothing to others.
         heard_NxK = jnp.where(mask_N[jnp.maximum(neighbours_NxK, 0)], neighbours_NxK, -1)
@@ -128,7 +137,9 @@ def fit(
     )
 
 
-def predict(arrays: Mapping[str, np.ndarray], data: Dataset, *, sessions: range, config: ModelsConfig) -> np.ndarray:
+def predict(
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]], data: Dataset, *, sessions: range, config: ModelsConfig
+) -> Float32[np.ndarray, "S N"]:
     """Scores, float32 (S, N), NaN where masked out; see `models.network.predict_network`."""
     return predict_network(GraphAttention, arrays, data, sessions=sessions, config=config)
 
