@@ -407,8 +407,8 @@ that was planted; and when did it alarm on the 20-stock sample?
 sessions. The rate was fixed first: one alarm episode in 252 sessions of a market that does not change. An episode
 begins with a session above the limit and ends with the 20th in a row that is not. Everything is seeded.
 
-**On what.** Two cores of an Intel Xeon, Linux, Python @PYTHON@, @VERSIONS@; other heavy work stood beside it, so only
-processor time is told: @LIMIT@ s for one limit of 20 symbols, @HISTORY@ s for the whole history of the sample with its
+**On what.** Two cores of an Intel Xeon, Linux, Python @PYTHON@, @VERSIONS@.
+Other heavy work stood beside it, so only processor time is told: @LIMIT@ s for one limit of 20 symbols, @HISTORY@ s for the whole history of the sample with its
 eleven limits, @ONE@ s for one more session.
 
 **What came out: the rate.** Thirty markets of 20 symbols in five sectors a line, correlation 0.30 and 0.45 inside a
@@ -426,7 +426,7 @@ seed, under one limit from its whole history; their paths share that limit, so t
   changed. Being above the limit on a given day says little; the beginning of an episode is what is rare.
 
 **What came out: planted changes.** Ten markets a line, six changes of each kind, those left out that were already
-above the limit. All correlations of the change hold from one session to the next.
+above the limit. A change comes whole, from one session to the next.
 
 @POWER@
 
@@ -456,9 +456,10 @@ What chance passes more rarely, in the four years with the largest distances:
   market that did not change.
 * What stands out is the size of one: 2020's largest distance is beyond what chance passes once in twenty years. Those
   of 2012 and 2018 lie between once in five and once in twenty; 2021's is the rest of the episode of 2020.
-* 2020 is found on 2020-03-09, twelve sessions after the market's high of 2020-02-19, and its episode lasts a year: until
+* 2020 is found on 2020-03-09, thirteen sessions after the market's high of 2020-02-19, and its episode lasts a year: until
   autumn because the graph holds the crash, then because the reference does. The largest distance comes in August, when
-  the two windows are the crash and the calm before it.
+  the one window begins with the crash and the other ends before it.
+* The first episode begins with the first session that was watched: how long it had lasted is not known.
 
 **What it does not show.** Whether an alarm is worth anything: whether a model trained after one does better. Drift
 slower than two windows, which a reference that moves along follows. Markets whose correlation itself is noisy around a

@@ -453,7 +453,10 @@ class Config(Section):
         chosen: dict[str, Any] = {}
         for name in sections:
             section, _, setting = name.partition(".")
-            chosen[name] = whole[section][setting] if setting else whole[section]
+            if setting:
+                chosen.setdefault(section, {})[setting] = whole[section][setting]
+            else:
+                chosen[name] = whole[section]
         return chosen
 
 

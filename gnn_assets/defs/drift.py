@@ -26,8 +26,8 @@ _MOVES_SHOWN = 10
 def _graph_drift(run: StageRun) -> pl.DataFrame:
     """Is today's graph farther from its reference than chance explains?
 
-    The distance is the root mean square difference between the pairwise-complete correlations of the trailing window
-    and those of the window before it, which shares no session with it. The limit is what a market that does not
+    The distance is the root mean square difference between the pairwise-complete Pearson correlations of the trailing
+    window and those of the window before it, which shares no session with it. The limit is what a market that does not
     change passes in one alarm episode a year, by a block bootstrap of the returns known when the year began.
     """
     sessions, symbols, returns_TxN = _panel(run)

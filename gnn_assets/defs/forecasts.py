@@ -17,7 +17,14 @@ from gnn_assets.defs.graphs import measure_module
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
 from gnn_assets.defs.plots import table
-from gnn_assets.defs.recipe import FORECAST_SECTIONS, ZOO, champion_config, forecast_code_version, served_champion
+from gnn_assets.defs.recipe import (
+    FORECAST_SECTIONS,
+    GRAPH_SETTINGS,
+    ZOO,
+    champion_config,
+    forecast_code_version,
+    served_champion,
+)
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.forecasts.calibrate import Calibration
@@ -234,7 +241,10 @@ STAGES = (
         shelf=TableShelf(FORECASTS),
         code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card", "gnn_assets.forecasts.verify"),
         plugins=lambda config: (f"{ZOO}.{config.models.candidate}", measure_module(config)),
-        sections=("calendar", "execution", "graphs", "models", "forecasts", "runtime.threads", "ages.forecasts"),
+        sections=(
+            *("calendar", "execution", *GRAPH_SETTINGS, "models", "forecasts"),
+            *("runtime.threads", "ages.forecasts"),
+        ),
         deps=("universe", "market_bars", "returns", "correlation_graphs", "champion"),
         checks=lambda _config: (
             "forecasts_finite",

@@ -15,6 +15,7 @@ from gnn_assets.core.errors import ConfigError, CorruptArtefact, MissingArtefact
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import heat_map, lines, network
+from gnn_assets.defs.recipe import GRAPH_SETTINGS
 from gnn_assets.defs.stage import Report, Stage, StageRun
 from gnn_assets.graphs.checks import graphs_checks, tripwire
 from gnn_assets.graphs.clusters import clustered
@@ -26,11 +27,6 @@ from gnn_assets.graphs.statistics import graph_statistics
 from gnn_assets.graphs.window import Window
 from gnn_assets.store.versions import Lineage, Publication
 
-# What a graph is made by; the rest of the section is about checks, drift and what models make of graphs.
-SETTINGS = tuple(
-    f"graphs.{name}"
-    for name in ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag")
-)
 _TOLD_SHARES = 10  # of the sessions' graphs, progress is told so many times
 _CHURN_MEAN = 20  # sessions over which churn is averaged in its picture
 
@@ -359,7 +355,7 @@ STAGES = (
             "gnn_assets.bars.universe",
         ),
         plugins=lambda config: (measure_module(config),),
-        sections=SETTINGS,
+        sections=GRAPH_SETTINGS,
         deps=("universe", "returns"),
         checks=lambda _config: GRAPH_CHECKS,
         follows="returns",

@@ -10,7 +10,7 @@ from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
-from gnn_assets.defs.recipe import RECIPE_SECTIONS, ZOO, recipe_hash
+from gnn_assets.defs.recipe import GRAPH_SETTINGS, RECIPE_SECTIONS, ZOO, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
@@ -241,7 +241,7 @@ STAGES = (
         shelf=WeightsShelf(),
         code=("gnn_assets.models.candidate", "gnn_assets.bars.universe"),
         plugins=_zoo,
-        sections=("models", "execution", "graphs", "runtime.threads"),
+        sections=("models", "execution", *GRAPH_SETTINGS, "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs"),
         checks=lambda _config: ("loss_finite", "curves_finite", "all_folds_trained", "validation_ic"),
         follows="correlation_graphs",
@@ -255,7 +255,7 @@ STAGES = (
         shelf=TableShelf(OOS_PREDICTIONS),
         code=("gnn_assets.models.candidate", "gnn_assets.bars.universe"),
         plugins=_zoo,
-        sections=("models", "execution", "graphs", "runtime.threads"),
+        sections=("models", "execution", *GRAPH_SETTINGS, "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs", WEIGHTS),
         checks=lambda _config: ("training_end_before_session", "scores_finite", "scored_share"),
         follows="correlation_graphs",

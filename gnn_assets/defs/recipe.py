@@ -12,12 +12,16 @@ from gnn_assets.registry.pointer import Champion
 
 ZOO = "gnn_assets.models.zoo"
 
+# What a graph is made by; the rest of its section is about checks, drift and what models make of graphs.
+_GRAPH = ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag")
+GRAPH_SETTINGS = tuple(f"graphs.{name}" for name in _GRAPH)
+
 # What is stored of the configuration beside weights; `recipe_hash` says which part of it makes another recipe.
 RECIPE_SECTIONS = ("universe", "execution", "graphs", "models")
 # The part of it that weights are served by, whatever is configured by then.
 _SERVED_SECTIONS = ("execution", "graphs", "models")
 # What a forecast's bits depend on.
-FORECAST_SECTIONS = ("calendar", "universe", "bars", "execution", "graphs", "models", "forecasts")
+FORECAST_SECTIONS = ("calendar", "universe", "bars", "execution", *GRAPH_SETTINGS, "models", "forecasts")
 _FORECAST_CODE = (
     "gnn_assets.forecasts.publish",
     "gnn_assets.forecasts.card",
@@ -29,7 +33,7 @@ _FORECAST_CODE = (
 _TRAINED_BY = {
     "universe": ("file",),
     "execution": ("fill", "horizon"),
-    "graphs": ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag"),
+    "graphs": _GRAPH,
     "models": ("candidate", "seed", "features", "folds", "network", "training"),
 }
 

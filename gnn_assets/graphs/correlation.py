@@ -32,7 +32,7 @@ def correlation_neighbours(
     k: int,
     min_abs_corr: float,
     min_overlap: int,
-    sessions: Sequence[int] | np.ndarray | None = None,
+    sessions: Sequence[int | np.integer] | np.ndarray | None = None,
     threads: int = 1,
 ) -> Neighbours:
     """The k neighbours with the largest pairwise-complete |r| (Pearson) of every series, at every session asked for.
@@ -73,7 +73,7 @@ def measured_neighbours(
     returns_TxN: Float[np.ndarray, "T N"],
     *,
     config: GraphsConfig,
-    sessions: Sequence[int] | np.ndarray | None = None,
+    sessions: Sequence[int | np.integer] | np.ndarray | None = None,
     threads: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> Neighbours:
@@ -181,7 +181,7 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _rows(sessions: Sequence[int] | np.ndarray | None, *, lookback: int, n_sessions: int) -> np.ndarray:
+def _rows(sessions: Sequence[int | np.integer] | np.ndarray | None, *, lookback: int, n_sessions: int) -> np.ndarray:
     rows_S = np.asarray(range(lookback - 1, n_sessions) if sessions is None else sessions, dtype=np.int64)
     if rows_S.size and not (lookback - 1 <= rows_S.min() and rows_S.max() < n_sessions):
         raise ValueError(

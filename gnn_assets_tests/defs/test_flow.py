@@ -94,7 +94,7 @@ def test_a_second_demo_computes_nothing_and_says_so(home_copy):
     before = versions(home_copy)
     second = home_copy.run("demo")
     assert second.returncode == 0, second.stdout
-    assert "nothing computed: all 11 assets reused" in second.stdout
+    assert "nothing computed: all 12 assets reused" in second.stdout
     assert versions(home_copy) == before
 
 

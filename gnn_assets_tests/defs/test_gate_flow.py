@@ -339,7 +339,7 @@ def test_a_training_that_runs_into_nan_changes_nothing_and_the_last_champion_ser
     assert "loss_finite failed" in done.failures["gnn_weights"]
     assert "NaN at epoch 1" in done.failures["gnn_weights"]
     assert done.checks["gnn_weights"]["loss_finite"] is False
-    assert set(done.reused) == {"universe", "market_bars", "returns", "correlation_graphs"}
+    assert set(done.reused) == {"universe", "market_bars", "returns", "correlation_graphs", "graph_drift"}
     assert current_version(platform, "gnn_weights") == before
     assert champion_of(platform) == first
     (event,) = events_of(platform, "stage_refused")

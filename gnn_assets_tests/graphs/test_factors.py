@@ -53,7 +53,7 @@ def made_of(loadings_NxC, *, beta=None):
     """One fit, made by hand, known from the first session on."""
     n_symbols, count = loadings_NxC.shape
     beta = np.linspace(0.5, 1.5, n_symbols) if beta is None else beta
-    return Factors(SESSIONS[:1], loadings_NxC[None], np.ones((1, n_symbols)), beta[None], np.ones((1, count)))
+    return Factors(tuple(SESSIONS[:1]), loadings_NxC[None], np.ones((1, n_symbols)), beta[None], np.ones((1, count)))
 
 
 def projected(scores, factors, *, count=2, **taken_off):
