@@ -175,7 +175,10 @@ def main(target: Path) -> None:
             print(more[-1])
     rows = "\n".join(
         f"| {name} | {made.sessions:,} | {made.compute:.2f} | {made.report:.2f} | {made.publish:.2f} | {made.total:.2f} |"
-        for name, made in [("whole history", one), *((f"one more, {number + 1}", part) for number, part in enumerate(more))]
+        for name, made in [
+            ("whole history", one),
+            *((f"one more, {number + 1}", part) for number, part in enumerate(more)),
+        ]
     )
     median = float(np.median([made.compute + made.publish for made in more]))
     page = f"""# {date.fromtimestamp(time.time())}: the graphs of 1,026 symbols as an asset

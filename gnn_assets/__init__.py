@@ -4,8 +4,8 @@
                                   │               │                                                     │
                                   │               ▼                                                     ▼
                                   │        graph_statistics        forecasts ◄── champion ◄── backtest_scores
-                                  └──────────────────────────────────────┘           │
-                                                                                     ▼
+                                  ├─► graph_drift                        ▲           │
+                                  └──────────────────────────────────────┘           ▼
                                                                                mlflow_mirror
 
 In a notebook: ``from gnn_assets import load; load("forecasts")``.

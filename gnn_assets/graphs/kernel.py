@@ -64,7 +64,7 @@ def write_strongest(
     if before_Nxk is not None:
         _raise_limits(before_Nxk, receivers, senders, terms, pool)
     _scan_blocks(receivers, senders, terms, pool, k)
-    compiled.settle(pool, k, terms.kept, receivers.position_M, terms.n_series, dst_Nxk, corr_Nxk, overlap_Nxk)
+    compiled.settle(pool, k, receivers.position_M, terms.n_series, dst_Nxk, corr_Nxk, overlap_Nxk)
 
 
 def correlation_matrix(window: Window, *, min_overlap: int) -> Float32[np.ndarray, "N N"]:

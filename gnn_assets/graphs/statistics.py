@@ -67,7 +67,9 @@ def graph_statistics(
     stretches = [part for part in np.array_split(np.arange(first, len(graphs)), threads) if part.size]
     with ThreadPoolExecutor(threads) as pool:
         rows = [
-            row for part in pool.map(lambda part: _stretch(graphs, int(part[0]), int(part[-1]) + 1), stretches) for row in part
+            row
+            for part in pool.map(lambda part: _stretch(graphs, int(part[0]), int(part[-1]) + 1), stretches)
+            for row in part
         ]
     ends = _data_ends(returns_TxN, neighbours.sessions_S)
     dates = {

@@ -20,7 +20,7 @@ from gnn_assets_tests.lookahead import assert_no_lookahead
 
 DATA = Path(__file__).parents[2] / "../shared/data/nasdaq_bars.parquet"
 WINDOW = 30
-CONFIG = build_config("test").graphs.factors.model_copy(
+CONFIG = build_config("live").graphs.factors.model_copy(
     update={"window": WINDOW, "refresh_weeks": 1, "count": 3, "projected": 2, "min_share": 0.7}
 )
 UNCLIPPED = CONFIG.model_copy(update={"clip": 1e9})
@@ -415,7 +415,7 @@ def common_share(returns_TxN):
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="shared/data/nasdaq_bars.parquet is not beside the project")
 def test_residuals_of_the_real_market_share_a_tenth_of_what_its_returns_share():
-    config: FactorsConfig = build_config("sample").graphs.factors
+    config: FactorsConfig = build_config("live").graphs.factors
     bars = pl.read_parquet(DATA, columns=["symbol", "session", "close"])
     sessions = bars["session"].unique().sort().to_list()[-520:]
     symbols = bars["symbol"].unique().sort().to_list()
