@@ -23,6 +23,7 @@ from gnn_assets.defs.automation import SENSOR_NAME
 from gnn_assets.defs.io import stage_asset
 from gnn_assets.defs.stage import Stage
 from gnn_assets.defs.tables import TABLES
+from gnn_assets.graphs import measures
 from gnn_assets.models import zoo
 from gnn_assets.store.schema import MOMENT, Table
 
@@ -332,7 +333,7 @@ def _plugins() -> Iterator[str]:
     yield ""
     rows = [
         (kind, f"`{name}`", _first_line(load_plugin(package.__name__, name)))
-        for kind, package in (("source", sources), ("model", zoo), ("strategy", strategies))
+        for kind, package in (("source", sources), ("measure", measures), ("model", zoo), ("strategy", strategies))
         for name in plugin_names(package.__name__)
     ]
     yield from _table(("kind", "name", "what it is"), rows)

@@ -175,7 +175,8 @@ class FailoverConfig(Section):
     max_pause_seconds: Positive
 
 
-_MOST_HALVINGS = 1000  # a weight halved more often than this is no longer a number above zero
+_MOST_SESSIONS = 32767  # of a window, and of neighbours: what 16 bits hold
+_MOST_HALVINGS = 40  # beyond this a series that moved early in the window alone would count as constant
 
 
 class ExponentialConfig(Section):
@@ -187,7 +188,7 @@ class ExponentialConfig(Section):
 class LeadLagConfig(Section):
     """The lead-lag correlation."""
 
-    lag: Count
+    lag: Annotated[int, Field(ge=1, le=_MOST_SESSIONS)]
 
 
 class DriftConfig(Section):
@@ -254,8 +255,8 @@ class GraphsConfig(Section):
 
     measure: Name
     signed: bool
-    window: Annotated[int, Field(ge=2)]
-    k: Count
+    window: Annotated[int, Field(ge=2, le=_MOST_SESSIONS)]
+    k: Annotated[int, Field(ge=1, le=_MOST_SESSIONS)]
     min_abs_corr: Share
     min_overlap: Annotated[int, Field(ge=2)]
     exponential: ExponentialConfig

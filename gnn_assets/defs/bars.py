@@ -8,7 +8,7 @@ from gnn_assets.bars.chain import source_plugin
 from gnn_assets.bars.checks import returns_checks
 from gnn_assets.bars.returns import returns_of
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
-from gnn_assets.bars.universe import read_universe, symbols_of
+from gnn_assets.bars.universe import read_universe, symbols_of, within_membership
 from gnn_assets.core.config import Config
 from gnn_assets.defs.asking import open_sources
 from gnn_assets.defs.bars_report import report
@@ -81,6 +81,9 @@ def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
     last: date = returns["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     sessions = run.platform.calendar.between(run.config.bars.from_session, last)[1:]
     fresh = set(returns.filter(pl.col("session") == last)["symbol"])
+    # A symbol whose membership has ended is none of today's, and was one of its time: it did not fail.
+    today = pl.DataFrame({"symbol": run.symbols, "session": last}, schema={"symbol": pl.String, "session": pl.Date})
+    expected = within_membership(today, run.read(UNIVERSE))["symbol"]
     spread = (
         returns.group_by("session")
         .agg(deviation=pl.col("close_return").std(), mean=pl.col("close_return").mean())
@@ -102,7 +105,7 @@ def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
                 y_label="log return",
             ),
         },
-        failures={symbol: f"no return on {last}" for symbol in run.symbols if symbol not in fresh},
+        failures={symbol: f"no return on {last}" for symbol in expected if symbol not in fresh},
     )
 
 

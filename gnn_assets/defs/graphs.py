@@ -10,7 +10,7 @@ import polars as pl
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.checks import Check
-from gnn_assets.core.config import Config, GraphsConfig
+from gnn_assets.core.config import Config
 from gnn_assets.core.errors import ConfigError, CorruptArtefact, MissingArtefact
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.defs.market import panel_of
@@ -25,6 +25,7 @@ from gnn_assets.graphs.neighbours import Neighbours, graph_frame, stored_neighbo
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_STATISTICS
 from gnn_assets.graphs.statistics import graph_statistics
 from gnn_assets.graphs.window import Window
+from gnn_assets.store.panels import Panel
 from gnn_assets.store.versions import Lineage, Publication
 
 _TOLD_SHARES = 10  # of the sessions' graphs, progress is told so many times
@@ -65,7 +66,7 @@ class GraphShelf:
     def load(self, run: StageRun, version: str) -> DatedGraphs:
         """The statistics of a version, and of its graphs those of the newest month."""
         lake = run.platform.lake
-        statistics = lake.read(GRAPH_STATISTICS)
+        statistics = _statistics_of(run, lineage=run.lineage)
         _, symbols, _ = _panel(run)
         newest: date = statistics["session"].max()  # ty: ignore[invalid-assignment] - a Date column
         sessions = tuple(statistics.filter(pl.col("session") >= newest.replace(day=1))["session"])
@@ -83,7 +84,11 @@ class GraphShelf:
             if artefact.base is None:
                 raise
             # What was to stay is damaged: all of it is made again. Equal graphs have the statistics just stored.
-            return self._publish_edges(run, _made(run, base=None), lineage=lineage, data_end=data_end)
+            again = _made(run, base=None)
+            refused = [check.sentence for check in _checks(run, again) if check.blocks]
+            if refused:
+                raise
+            return self._publish_edges(run, again, lineage=lineage, data_end=data_end)
 
     def _publish_edges(self, run: StageRun, graphs: DatedGraphs, *, lineage: Lineage, data_end: date | None) -> str:
         return run.platform.lake.publish_from(
@@ -122,7 +127,7 @@ def _made(run: StageRun, *, base: Publication | None) -> DatedGraphs:
     start, earlier = first, GRAPH_STATISTICS.empty()
     if base is not None:
         start = max(first, min(_first_difference(run, base, sessions, symbols, returns_TxN), len(sessions) - 1))
-        earlier = _statistics_of(run, base).filter(pl.col("session") < sessions[start])
+        earlier = _statistics_of(run, lineage=base.lineage).filter(pl.col("session") < sessions[start])
         # Statistics that do not reach back to the first session are not those of the base.
         if earlier["session"].to_list() != list(sessions[first:start]):
             base, start, earlier = None, first, GRAPH_STATISTICS.empty()
@@ -171,17 +176,16 @@ def _first_difference(
     shared = min(len(before.sessions), len(sessions))
     if before.sessions[:shared] != sessions[:shared]:
         return 0
-    theirs_TxN = before.values("close_return", sessions=sessions[:shared], symbols=symbols)
-    ours_TxN = returns_TxN[:shared]
+    theirs_TxN, ours_TxN = _returns(before, symbols)[:shared], returns_TxN[:shared]
     differs_T = ~((theirs_TxN == ours_TxN) | (np.isnan(theirs_TxN) & np.isnan(ours_TxN))).all(axis=1)
     return int(differs_T.argmax()) if differs_T.any() else shared
 
 
-def _statistics_of(run: StageRun, base: Publication) -> pl.DataFrame:
-    """The statistics published with some graphs; none if they are damaged."""
+def _statistics_of(run: StageRun, *, lineage: Lineage | None) -> pl.DataFrame:
+    """The statistics published with the graphs of a lineage; none if they are damaged."""
     lake = run.platform.lake
     for made in lake.versions(GRAPH_STATISTICS.name).good():
-        if made.lineage == base.lineage:
+        if made.lineage == lineage:
             try:
                 return lake.read(GRAPH_STATISTICS, version=made.version)
             except (CorruptArtefact, MissingArtefact):
@@ -218,25 +222,34 @@ def _months(graphs: DatedGraphs) -> Iterator[pl.DataFrame]:
         yield graph_frame(month, graphs.sessions, graphs.symbols)
 
 
+def _checks(run: StageRun, graphs: DatedGraphs) -> tuple[Check, ...]:
+    sessions, _, returns_TxN = _panel(run)
+    return (
+        *graphs_checks(
+            graphs.made,
+            graphs.statistics,
+            sessions=graphs.sessions,
+            symbols=graphs.symbols,
+            config=run.config.graphs,
+            directed=_newest_window(run, graphs).senders_WxN is not None,
+        ),
+        _tripwire(run, graphs, returns_TxN, sessions=sessions),
+    )
+
+
+def _newest_window(run: StageRun, graphs: DatedGraphs) -> Window:
+    sessions, _, returns_TxN = _panel(run)
+    measure = load_plugin(MEASURES, run.config.graphs.measure)
+    return measure.window_at(returns_TxN, sessions.index(graphs.statistics["session"][-1]), config=run.config.graphs)
+
+
 def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
     config = run.config.graphs
-    sessions, symbols, returns_TxN = _panel(run)
+    _, symbols, returns_TxN = _panel(run)
     newest = graphs.statistics.row(-1, named=True)
-    measure = load_plugin(MEASURES, config.measure)
-    window = measure.window_at(returns_TxN, sessions.index(newest["session"]), config=config)
     return Report(
         data_end=newest["session"],
-        checks=(
-            *graphs_checks(
-                graphs.made,
-                graphs.statistics,
-                sessions=graphs.sessions,
-                symbols=symbols,
-                config=config,
-                directed=window.senders_WxN is not None,
-            ),
-            _tripwire(graphs, returns_TxN, sessions=sessions, config=config),
-        ),
+        checks=_checks(run, graphs),
         metadata={
             "dagster/row_count": round(float((graphs.statistics["degree_mean"] * graphs.statistics["symbols"]).sum())),
             "sessions": graphs.statistics.height,
@@ -251,7 +264,7 @@ def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
             "spectral_distance": float(newest["spectral_distance"] or 0.0),
             "community_change": float(newest["community_change"] or 0.0),
             "symbols_with_neighbours": int((graphs.made.dst_SxNxk[-1] >= 0).any(axis=1).sum()),
-            **_pictures(run, graphs, window, newest=newest["session"]),
+            **_pictures(run, graphs, _newest_window(run, graphs), newest=newest["session"]),
         },
         # A symbol without a strong partner is still a node; only one without a window of returns is lost.
         failures={
@@ -262,18 +275,36 @@ def _correlation_graphs_report(run: StageRun, graphs: DatedGraphs) -> Report:
     )
 
 
-def _tripwire(
-    graphs: DatedGraphs, returns_TxN: np.ndarray, *, sessions: tuple[date, ...], config: GraphsConfig
-) -> Check:
-    """The look-ahead check: rows of `graphs` may be counted from another session than those of the returns."""
+def _tripwire(run: StageRun, graphs: DatedGraphs, returns_TxN: np.ndarray, *, sessions: tuple[date, ...]) -> Check:
+    """The look-ahead check.
+
+    Where earlier graphs stay, the newest of them, stored when nothing later was known, is made again from all that is
+    known now. Otherwise the session in the middle of those just made is made again from nothing later than itself.
+    """
+    stored = _stored_before(run, graphs)
     offset = sessions.index(graphs.sessions[0])
+    made = graphs.made if stored is None else stored
+    placed = Neighbours(made.sessions_S + offset, made.dst_SxNxk, made.corr_SxNxk, made.overlap_SxNxk)
 
     def make(cut_TxN: np.ndarray, rows: np.ndarray) -> Neighbours:
-        return measured_neighbours(cut_TxN, config=config, sessions=rows)
+        known_TxN = cut_TxN if stored is None else returns_TxN
+        return measured_neighbours(known_TxN, config=run.config.graphs, sessions=rows)
 
-    made = graphs.made
-    placed = Neighbours(made.sessions_S + offset, made.dst_SxNxk, made.corr_SxNxk, made.overlap_SxNxk)
     return tripwire(placed, returns_TxN, sessions=sessions, symbols=graphs.symbols, make=make)
+
+
+def _stored_before(run: StageRun, graphs: DatedGraphs) -> Neighbours | None:
+    """The graph of the session before those made, as it is stored; None if there is none, or it is damaged."""
+    if graphs.base is None:
+        return None
+    row = int(graphs.made.sessions_S[0]) - 1
+    session = graphs.sessions[row]
+    try:
+        edges = run.platform.lake.read(CORRELATION_GRAPHS, version=graphs.base, first=session, last=session)
+    except (CorruptArtefact, MissingArtefact):
+        return None  # publishing meets it again, and makes everything anew
+    found = stored_neighbours(edges, sessions=[session], symbols=graphs.symbols, k=run.config.graphs.k)
+    return Neighbours(np.array([row]), found.dst_SxNxk, found.corr_SxNxk, found.overlap_SxNxk)
 
 
 def _pictures(run: StageRun, graphs: DatedGraphs, window: Window, *, newest: date) -> dict[str, object]:
@@ -317,7 +348,14 @@ def _panel(run: StageRun) -> tuple[tuple[date, ...], tuple[str, ...], np.ndarray
     universe = run.read(UNIVERSE)
     symbols = tuple(symbol for symbol in symbols_of(universe, "core") if symbol in run.symbols)
     panel = panel_of(run.platform, run.inputs[RETURNS.name])
-    return panel.sessions, symbols, panel.values("close_return", sessions=panel.sessions, symbols=symbols)
+    return panel.sessions, symbols, _returns(panel, symbols)
+
+
+def _returns(panel: Panel, symbols: tuple[str, ...]) -> np.ndarray:
+    """Float (T, N): the mapped file itself where it has just these symbols, for one session touches little of it."""
+    if panel.symbols == symbols:
+        return panel.field("close_return")
+    return panel.values("close_return", sessions=panel.sessions, symbols=symbols)
 
 
 def _sectors(run: StageRun, symbols: tuple[str, ...]) -> list[str]:

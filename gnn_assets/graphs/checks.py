@@ -180,6 +180,8 @@ def _density_history(statistics: pl.DataFrame, days: Sequence[date], *, config: 
         config.max_density_change,
         "Largest move, from the session before, of the share of possible neighbours that are there; markets move more "
         "slowly, data that go missing do not.",
+        # It cannot tell a torn market from bad data, and a session that is refused is there again tomorrow.
+        severity="warn",
         offenders=_rows(jumps, "session", "move"),
     )
 
@@ -207,6 +209,7 @@ def _churn_history(statistics: pl.DataFrame, days: Sequence[date], *, config: Gr
         f"Largest churn above its limit: {config.max_churn_excess} and {config.max_churn_deviations} robust deviations "
         f"above the median of up to {config.history_sessions} sessions before; neighbours change more slowly, bad data "
         "do not.",
+        severity="warn",
         offenders=tuple(f"{day} {churn}" for day, churn, _ in jumps[:_SHOWN]),
     )
 

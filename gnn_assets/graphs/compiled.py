@@ -1,7 +1,7 @@
 """Compiled loops of the correlation kernel; `kernel` says what they are for and calls them.
 
-Products of float64 are summed in eight fixed lanes, never in an order a compiler or a library may choose, so that a
-published value has the same bits on every machine.
+Products of float64 are summed in a tree of fixed shape, never in an order a compiler or a library may choose, so that
+equal windows give a published value of the same bits on every machine.
 
 Nothing in here carries shape annotations: a checked wrapper around a compiled function would no longer compile.
 """

@@ -23,6 +23,7 @@ from gnn_assets.graphs.neighbours import Neighbours
 from gnn_assets.graphs.window import Window
 
 MEASURES = measures.__name__
+_MOST = np.iinfo(np.int16).max  # neighbours and sessions are counted in 16 bits
 
 
 def correlation_neighbours(
@@ -56,7 +57,7 @@ def correlation_neighbours(
     Known at: the close of each session; later rows are never read.
 
     Raises:
-        ValueError: if a row has no full trailing window.
+        ValueError: if a row has no full trailing window, or a setting is out of its range.
     """
     return neighbours_of(
         lambda row: Window(returns_TxN[row - window + 1 : row + 1]),
@@ -139,7 +140,18 @@ def neighbours_of(
         signed: whether strength is r instead of |r|.
         threads: how many sessions are computed at a time; changes no bit.
         progress: told the share done after each session, from any of the threads.
+
+    Raises:
+        ValueError: if a setting is out of its range.
     """
+    for name, value, least, most in (
+        ("k", k, 1, _MOST),
+        ("min_abs_corr", min_abs_corr, 0, 1),
+        ("min_overlap", min_overlap, 2, _MOST),
+        ("threads", threads, 1, _MOST),
+    ):
+        if not least <= value <= most:
+            raise ValueError(f"{name}: expected {least} to {most}, was {value}")
     shape = (len(rows_S), n_series, k)
     dst = np.full(shape, -1, dtype=np.int32)
     corr = np.full(shape, np.nan, dtype=np.float32)
@@ -182,6 +194,8 @@ def _threadpools() -> ThreadpoolController:
 
 
 def _rows(sessions: Sequence[int | np.integer] | np.ndarray | None, *, lookback: int, n_sessions: int) -> np.ndarray:
+    if not 1 < lookback <= _MOST:
+        raise ValueError(f"window: expected 2 to {_MOST} sessions, was {lookback}")
     rows_S = np.asarray(range(lookback - 1, n_sessions) if sessions is None else sessions, dtype=np.int64)
     if rows_S.size and not (lookback - 1 <= rows_S.min() and rows_S.max() < n_sessions):
         raise ValueError(

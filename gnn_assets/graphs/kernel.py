@@ -2,8 +2,8 @@
 
 Half of the product of a window with itself is taken in float32, a block of rows at a time, by the platform's BLAS.
 Its error is bounded, so it can tell which pairs cannot be among the k strongest; the few others are computed in
-float64, in an order of summation of our own. The published values are therefore exact to float32, and the same on
-every machine, for every number of threads and whatever else is computed beside them. Where series have gaps, the sums
+float64, in an order of summation of our own. The published values are therefore exact to float32, and for equal
+windows the same on every machine, for every number of threads and whatever else is computed beside them. Where series have gaps, the sums
 over the rows that a pair does not share are taken off before a pair is judged: r is pairwise-complete.
 
 The neighbours of another session, offered first, raise the bar at once; they change the time it takes, never the

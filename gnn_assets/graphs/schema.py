@@ -17,8 +17,8 @@ CORRELATION_GRAPHS = Table(
     key=("session", "src", "rank"),
     descriptions={
         "session": "last session of the trailing window",
-        "rank": "0 for the neighbour with the largest |corr|; ties by symbol order",
-        "corr": "pairwise-complete Pearson correlation of log returns over the window",
+        "rank": "0 for the strongest neighbour: the largest |corr|, or corr where signed; ties by symbol order",
+        "corr": "pairwise-complete correlation of log returns over the window, by the configured measure",
         "overlap": "sessions of the window on which both have a return",
     },
     monthly=True,

@@ -17,7 +17,7 @@ from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.config import build_config
 from gnn_assets.core.errors import DiskFull
 from gnn_assets.core.settings import Settings
-from gnn_assets.defs import bars
+from gnn_assets.defs import bars, bars_report, plots
 from gnn_assets.defs import graphs as graphs_asset
 from gnn_assets.defs.io import stage_asset
 from gnn_assets.defs.operate import _failures as step_failures
@@ -41,22 +41,27 @@ TABLES = (CORRELATION_GRAPHS, GRAPH_STATISTICS)
 (GRAPHS,) = graphs_asset.STAGES
 
 
-def market() -> pl.DataFrame:
-    """Closes of four pairs under one market, with holes."""
+HOLE = (pl.col("session") == DAYS[33]) & (pl.col("symbol") == SYMBOLS[2])
+
+
+def whole_market() -> pl.DataFrame:
+    """Closes of four pairs under one market."""
     rng = np.random.default_rng(5)
     pairs_TxN = np.repeat(rng.normal(size=(len(DAYS), 4)), 2, axis=1)
     own_TxN = rng.normal(size=(len(DAYS), len(SYMBOLS)))
     returns_TxN = 0.01 * (0.7 * rng.normal(size=(len(DAYS), 1)) + pairs_TxN + 0.8 * own_TxN)
     closes_TxN = np.exp(4 + returns_TxN.cumsum(axis=0)).round(4)
-    told = pl.DataFrame(
-        {
-            "symbol": list(SYMBOLS) * len(DAYS),
-            "session": [day for day in DAYS for _ in SYMBOLS],
-            "close": closes_TxN.ravel(),
-        }
-    )
-    holes = (pl.col("session") == DAYS[33]) & (pl.col("symbol") == SYMBOLS[2])
-    return told.filter(~holes).sort("symbol", "session")
+    told = {
+        "symbol": list(SYMBOLS) * len(DAYS),
+        "session": [day for day in DAYS for _ in SYMBOLS],
+        "close": closes_TxN.ravel(),
+    }
+    return pl.DataFrame(told).sort("symbol", "session")
+
+
+def market() -> pl.DataFrame:
+    """The same without one bar."""
+    return whole_market().filter(~HOLE)
 
 
 @dataclass(frozen=True)
@@ -211,17 +216,24 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.fixture(autouse=True)
-def unpainted(request, monkeypatch):
-    """Pictures take most of a run's time and change nothing; one test has them painted."""
-    if "painted" not in request.fixturenames:
-        for picture in ("heat_map", "network", "lines"):
-            monkeypatch.setattr(graphs_asset, picture, lambda *_, **__: "unpainted")
+PICTURES = ("heat_map", "network", "lines")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unpainted() -> Generator[None]:
+    """Pictures take half of a run's time and change nothing; one test has them painted."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (bars, bars_report, graphs_asset):
+            for picture in PICTURES:
+                if hasattr(module, picture):
+                    patch.setattr(module, picture, lambda *_, **__: "unpainted")
+        yield
 
 
 @pytest.fixture
-def painted():
-    """Asks for real pictures."""
+def painted(monkeypatch):
+    for picture in PICTURES:
+        monkeypatch.setattr(graphs_asset, picture, getattr(plots, picture))
 
 
 @pytest.fixture
@@ -276,9 +288,9 @@ def test_one_more_session_computes_one_and_gives_the_bits_of_a_fresh_home(home, 
     kept = home.month_files()
     made = home.graphs(TODAY)
     assert made.metadata["sessions_made"] == 1
-    # The session before is what the new one is compared with; the tripwire makes the new one again.
+    # The session before is what the new one is compared with; it is also what the tripwire makes again.
     last = len(DAYS) - 2
-    assert computed == [[last - 1, last], [last]]
+    assert computed == [[last - 1, last], [last - 1]]
     assert not made.failed
     assert_same_content(home, fresh)
     assert_equals_at_once(home, TODAY)
@@ -321,6 +333,13 @@ def test_a_correction_is_computed_from_its_session_on_and_gives_the_bits_of_a_fr
     assert not after.filter(session=corrected).equals(before.filter(session=corrected))
 
 
+def test_a_bar_that_comes_late_is_computed_from_its_session_on(home):
+    home.tell(whole_market())
+    home.refresh(TODAY)
+    assert home.graphs(TODAY).metadata["sessions_made"] == len(DAYS[33:])
+    assert_equals_at_once(home, TODAY)
+
+
 def test_returns_that_end_earlier_than_the_graphs_take_what_is_later_away(home):
     home.graphs(TODAY)
     home.with_returns_of(YESTERDAY)
@@ -337,7 +356,7 @@ def test_returns_that_end_earlier_than_the_graphs_take_what_is_later_away(home):
 
 @pytest.mark.parametrize(
     "setting",
-    [{"window": WINDOW + 1}, {"k": K - 1}, {"min_abs_corr": 0.5}, {"min_overlap": 20}],
+    [{"window": WINDOW + 1}, {"k": K - 1}, {"min_overlap": 20}],
     ids=lambda setting: next(iter(setting)),
 )
 def test_another_graph_is_computed_from_the_first_session_on(home, setting):
@@ -410,10 +429,7 @@ def test_damaged_statistics_are_made_again(home, fresh, pattern):
     assert_same_content(home, fresh)
 
 
-@pytest.mark.parametrize("before_today", [False, True], ids=["before the new session", "after it"])
-def test_lost_statistics_are_made_again(home, fresh, before_today):
-    if before_today:
-        home.graphs(TODAY)
+def test_lost_statistics_are_made_again(home, fresh):
     shutil.rmtree(home.path / "data/lake/graph_statistics")
     made = home.graphs(TODAY)
     assert made.metadata["sessions_made"] == len(GRAPH_DAYS)
@@ -429,8 +445,9 @@ def test_statistics_older_than_the_edges_are_not_continued(home, fresh, grown):
     assert_same_content(home, fresh)
 
 
+@pytest.mark.parametrize("setting", [{}, {"k": K - 1}], ids=["of the same graphs", "of others"])
 def test_a_run_that_dies_between_statistics_and_edges_leaves_the_graphs_of_before_and_the_next_is_right(
-    home, fresh, grown, monkeypatch
+    home, fresh, grown, monkeypatch, setting
 ):
     with monkeypatch.context() as patch:
 
@@ -438,7 +455,7 @@ def test_a_run_that_dies_between_statistics_and_edges_leaves_the_graphs_of_befor
             raise DiskFull("no space left")
 
         patch.setattr(graphs_asset.GraphShelf, "_publish_edges", dies)
-        assert home.graphs(TODAY).failure
+        assert home.graphs(TODAY, setting).failure
     before, after = grown.content(), home.content()
     assert after[CORRELATION_GRAPHS.name][0] == before[CORRELATION_GRAPHS.name][0]
     assert after[GRAPH_STATISTICS.name][0] != before[GRAPH_STATISTICS.name][0]
@@ -501,36 +518,44 @@ def test_a_measure_materializes_passes_its_checks_and_goes_on_session_by_session
 # Symbols that enter and leave.
 
 
+ENTERS, LEAVES = DAYS[30], DAYS[40]
+LATE, EARLY = SYMBOLS[5], SYMBOLS[6]
+
+
+def changing_universe(path: Path, instance: dg.DagsterInstance) -> GraphsHome:
+    """A home one of whose symbols enters while another leaves."""
+    before = (pl.col("symbol") == LATE) & (pl.col("session") < ENTERS)
+    after = (pl.col("symbol") == EARLY) & (pl.col("session") > LEAVES)
+    terms = {LATE: {"from_session": ENTERS}, EARLY: {"to_session": LEAVES}}
+    members = [{"symbol": symbol, **terms.get(symbol, {})} for symbol in SYMBOLS]
+    return GraphsHome.fresh(path, market().filter(~(before | after)), instance, members=members)
+
+
 def test_a_symbol_has_neighbours_only_while_it_has_returns(tmp_path, instance):
-    enters, leaves = DAYS[30], DAYS[40]
-    late, early = SYMBOLS[5], SYMBOLS[6]
-    out = ((pl.col("symbol") == late) & (pl.col("session") < enters)) | (
-        (pl.col("symbol") == early) & (pl.col("session") > leaves)
-    )
-    terms = {late: {"from_session": enters}, early: {"to_session": leaves}}
-    home = GraphsHome.fresh(
-        tmp_path / "home",
-        market().filter(~out),
-        instance,
-        members=[{"symbol": symbol, **terms.get(symbol, {})} for symbol in SYMBOLS],
-    )
-    home.refresh(leaves)
-    assert not home.graphs(leaves).failure
+    home = changing_universe(tmp_path / "home", instance)
+    home.refresh(LEAVES)
+    assert not home.graphs(LEAVES).failed
     home.refresh(TODAY)
-    made = home.graphs(TODAY)
-    assert not made.failure
-    assert not made.failed
+    assert not home.graphs(TODAY).failed
     assert_equals_at_once(home, TODAY)
     edges = home.content()[CORRELATION_GRAPHS.name][1]
     days = {
         symbol: set(edges.filter((pl.col("src") == symbol) | (pl.col("dst") == symbol))["session"])
-        for symbol in (late, early)
+        for symbol in (LATE, EARLY)
     }
     overlap = home.platform(TODAY).config.graphs.min_overlap
-    assert min(days[late]) >= DAYS[30 + overlap]
-    assert max(days[late]) == TODAY
-    assert min(days[early]) == GRAPH_DAYS[0]
-    assert max(days[early]) <= DAYS[40 + WINDOW - overlap]
+    assert min(days[LATE]) >= DAYS[30 + overlap]
+    assert max(days[LATE]) == TODAY
+    assert min(days[EARLY]) == GRAPH_DAYS[0]
+    assert max(days[EARLY]) <= DAYS[40 + WINDOW - overlap]
+
+
+def test_a_symbol_that_left_before_the_first_run_is_in_the_graphs_of_its_time(tmp_path, instance):
+    home = changing_universe(tmp_path / "home", instance)
+    home.refresh(TODAY)
+    assert not home.graphs(TODAY).failed
+    assert EARLY in set(home.platform(TODAY).lake.read(RETURNS)["symbol"])
+    assert_equals_at_once(home, TODAY)
 
 
 # What is wrong is not published.
@@ -566,6 +591,14 @@ def test_an_impossible_graph_is_refused_and_the_last_good_one_stays(home, grown,
     assert f"{check} failed" in event["reason"]
     monkeypatch.undo()
     assert not home.graphs(TODAY).failed
+
+
+def test_a_leak_is_caught_on_an_ordinary_day_too(home, monkeypatch):
+    """What was stored yesterday is made again from what is known today."""
+    monkeypatch.setattr(graphs_asset, "measured_neighbours", seeing_the_future)
+    made = home.graphs(TODAY)
+    assert "no_look_ahead" in made.failed
+    assert "the last good version stays" in made.failure
 
 
 def test_the_planted_leak_breaks_no_other_check(home, monkeypatch):

@@ -246,3 +246,16 @@ def test_nothing_made_is_nothing_to_look_ahead():
     none = made_of(RETURNS, np.empty(0, dtype=np.int64))
     assert tripwire_of(none).passed
     assert failures(checks_of(none)) == set()
+
+
+@pytest.mark.parametrize(
+    ("check", "column", "values"),
+    [("churn_history", "churn", [0.1] * 30 + [1.0]), ("density_history", "degree_mean", [2.0] * 30 + [0.0])],
+)
+def test_a_torn_market_is_told_and_stops_nothing(check, column, values):
+    """What is refused today is there again tomorrow: it would be refused for ever."""
+    newest, statistics = with_column(column, values)
+    limits = {"max_density_change": 0.5, "max_churn_excess": 0.3}
+    told = checks_of(newest, statistics, **limits)[check]
+    assert not told.passed
+    assert not told.blocks

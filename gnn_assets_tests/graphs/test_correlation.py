@@ -285,3 +285,22 @@ def test_a_thousand_names_match_pandas_for_the_rows_looked_at():
     for name in (0, 499, 999):
         oracle = frame.corrwith(frame[name]).abs().drop(name).nlargest(20)
         np.testing.assert_allclose(np.abs(result.corr_SxNxk[0, name]), oracle.to_numpy(), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("k", 0),
+        ("k", 32768),
+        ("min_overlap", 1),
+        ("min_abs_corr", np.nan),
+        ("min_abs_corr", 1.1),
+        ("threads", 0),
+        ("window", 1),
+        ("window", 32768),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused_by_name(setting, value):
+    settings_ = {"window": 10, "k": 3, "min_abs_corr": 0.3, "min_overlap": 5, setting: value}
+    with pytest.raises(ValueError, match=f"^{setting}: expected .* was {value}"):
+        correlation_neighbours(np.ones((20, 3)), **settings_)
