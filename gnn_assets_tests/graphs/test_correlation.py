@@ -1,5 +1,9 @@
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -9,9 +13,12 @@ from threadpoolctl import threadpool_limits
 from gnn_assets.graphs import compiled, kernel
 from gnn_assets.graphs.correlation import correlation_neighbours
 from gnn_assets.graphs.kernel import correlation_matrix
+from gnn_assets.graphs.neighbours import Neighbours
 from gnn_assets.graphs.window import Window
 
 TOLERANCE = 1e-6
+FILE = Path(__file__).parents[2] / "../shared/data/nasdaq_bars.parquet"
+NAMES = ("sessions_S", "dst_SxNxk", "corr_SxNxk", "overlap_SxNxk")
 
 
 def neighbours(returns, *, window=None, k=3, min_abs_corr=0.3, min_overlap=3, sessions=None):
@@ -27,9 +34,12 @@ def pandas_correlation(values, min_overlap):
     return corr
 
 
-def assert_agrees_with_pandas(values, *, k, min_abs_corr, min_overlap):
+def assert_agrees_with_pandas(values, **settings_):
+    assert_result_agrees_with_pandas(neighbours(values, **settings_), values, **settings_)
+
+
+def assert_result_agrees_with_pandas(result, values, *, k, min_abs_corr, min_overlap):
     """Same values within 1e-6; same neighbours but for differences below 1e-6 at the last place or the threshold."""
-    result = neighbours(values, k=k, min_abs_corr=min_abs_corr, min_overlap=min_overlap)
     oracle = pandas_correlation(values, min_overlap)
     present = np.isfinite(values).astype(int)
     overlap = present.T @ present
@@ -285,6 +295,30 @@ def test_a_thousand_names_match_pandas_for_the_rows_looked_at():
     for name in (0, 499, 999):
         oracle = frame.corrwith(frame[name]).abs().drop(name).nlargest(20)
         np.testing.assert_allclose(np.abs(result.corr_SxNxk[0, name]), oracle.to_numpy(), atol=TOLERANCE)
+
+
+@cache
+def real_returns():
+    bars = pl.read_parquet(FILE).select("session", "symbol", pl.col("close").cast(pl.Float64))
+    closes = bars.pivot(on="symbol", index="session", values="close").sort("session").drop("session").to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        returns = np.diff(np.log(closes), axis=0)
+    return np.where(np.isfinite(returns), returns, np.nan)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FILE.exists(), reason="shared/data/nasdaq_bars.parquet is not beside the project")
+@pytest.mark.parametrize("missing", [0.0, 0.01, 0.2])
+def test_a_thousand_real_names_have_the_neighbours_pandas_gives_them(missing):
+    returns = real_returns().copy()
+    returns[np.random.default_rng(7).random(returns.shape) < missing] = np.nan
+    # Two sessions in a row, so that the second begins with what the first found, and one far away.
+    rows = [400, 401, 1300]
+    found = neighbours(returns, window=60, k=20, min_overlap=30, sessions=rows)
+    for at, row in enumerate(rows):
+        window = returns[row - 59 : row + 1]
+        alone = Neighbours(*(getattr(found, name)[at : at + 1] for name in NAMES))
+        assert_result_agrees_with_pandas(alone, window, k=20, min_abs_corr=0.3, min_overlap=30)
 
 
 @pytest.mark.parametrize(
