@@ -244,7 +244,7 @@ def test_corrupted_weights_are_trained_again_by_the_next_run(home_copy, demo_hom
     file.write_bytes(file.read_bytes()[:-1])
     healed = home_copy.run("demo")
     assert healed.returncode == 0, healed.stdout
-    assert "1 assets computed, 10 reused" in healed.stdout
+    assert "1 assets computed, 11 reused" in healed.stdout
     assert versions(home_copy) == versions(demo_home)
 
 
