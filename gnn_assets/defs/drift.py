@@ -7,13 +7,12 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from gnn_assets.bars.schema import RETURNS, UNIVERSE
-from gnn_assets.bars.universe import symbols_of
+from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.errors import CorruptArtefact
 from gnn_assets.defs.io import lineage_of
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import lines, table
-from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
 from gnn_assets.defs.tables import stored
 from gnn_assets.graphs.drift import Move, compared_columns, largest_moves
 from gnn_assets.graphs.drift_checks import drift_checks, drift_tripwire
@@ -73,7 +72,7 @@ def _graph_drift_report(run: StageRun, drift: pl.DataFrame) -> Report:
 
 
 def _panel(run: StageRun) -> tuple[tuple[date, ...], tuple[str, ...], np.ndarray]:
-    symbols = tuple(symbol for symbol in symbols_of(run.read(UNIVERSE), "core") if symbol in run.symbols)
+    symbols = core_symbols(run)
     panel = panel_of(run.platform, run.inputs[RETURNS.name])
     return panel.sessions, symbols, panel.values("close_return", sessions=panel.sessions, symbols=symbols)
 

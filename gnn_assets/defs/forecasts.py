@@ -15,7 +15,7 @@ from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.core.sessions import age
 from gnn_assets.defs.graphs import measure_module
 from gnn_assets.defs.market import panel_of
-from gnn_assets.defs.models import WEIGHTS, core_symbols, dataset_of, start_jax
+from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import (
     FORECAST_SECTIONS,
@@ -26,7 +26,7 @@ from gnn_assets.defs.recipe import (
     served_champion,
 )
 from gnn_assets.defs.resources import Platform
-from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
 from gnn_assets.forecasts.calibrate import Calibration
 from gnn_assets.forecasts.card import make_card
 from gnn_assets.forecasts.checks import forecast_checks

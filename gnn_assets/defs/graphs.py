@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
-from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import ConfigError, CorruptArtefact, MissingArtefact
@@ -16,7 +15,7 @@ from gnn_assets.core.plugins import load_plugin
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import heat_map, lines, network
 from gnn_assets.defs.recipe import GRAPH_SETTINGS
-from gnn_assets.defs.stage import Report, Stage, StageRun
+from gnn_assets.defs.stage import Report, Stage, StageRun, core_symbols
 from gnn_assets.graphs.checks import graphs_checks, tripwire
 from gnn_assets.graphs.clusters import clustered
 from gnn_assets.graphs.correlation import MEASURES, lookback_of, measured_neighbours
@@ -345,8 +344,7 @@ def _pictures(run: StageRun, graphs: DatedGraphs, window: Window, *, newest: dat
 
 
 def _panel(run: StageRun) -> tuple[tuple[date, ...], tuple[str, ...], np.ndarray]:
-    universe = run.read(UNIVERSE)
-    symbols = tuple(symbol for symbol in symbols_of(universe, "core") if symbol in run.symbols)
+    symbols = core_symbols(run)
     panel = panel_of(run.platform, run.inputs[RETURNS.name])
     return panel.sessions, symbols, _returns(panel, symbols)
 

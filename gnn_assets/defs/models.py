@@ -5,14 +5,13 @@ from datetime import date
 
 import polars as pl
 
-from gnn_assets.bars.schema import RETURNS, UNIVERSE
-from gnn_assets.bars.universe import symbols_of
+from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.config import Config
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
 from gnn_assets.defs.recipe import GRAPH_SETTINGS, RECIPE_SECTIONS, ZOO, recipe_hash
 from gnn_assets.defs.resources import Platform
-from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
 from gnn_assets.models.candidate import (
     Candidate,
@@ -54,11 +53,6 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
         execution=config.execution,
         k=config.graphs.k,
     )
-
-
-def core_symbols(run: StageRun) -> list[str]:
-    """Symbols of the universe's core that came through the stage this one follows."""
-    return [symbol for symbol in symbols_of(run.read(UNIVERSE), "core") if symbol in run.symbols]
 
 
 class WeightsShelf:

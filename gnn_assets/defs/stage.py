@@ -162,6 +162,11 @@ class Stage:
         return code_version(*self.code, *self.plugins(config))
 
 
+def core_symbols(run: StageRun) -> tuple[str, ...]:
+    """Symbols of the universe's core that came through the stage this one follows."""
+    return tuple(symbol for symbol in symbols_of(run.read(UNIVERSE), "core") if symbol in run.symbols)
+
+
 def status_rows(
     run: StageRun, *, follows: str | None, context: bool, failures: Mapping[str, str], session: date
 ) -> pl.DataFrame:

@@ -9,7 +9,7 @@ def partition_change(before_N: Int[np.ndarray, " N"], after_N: Int[np.ndarray, "
 
     0 for the same partition, about 1 for partitions that agree no more than by chance. The index is a ratio of whole
     numbers, and so has the same bits everywhere; the adjusted mutual information, which weighs small communities
-    more, needs a sum over every possible table and some hundred times as long.
+    more, needs a sum over every possible table.
 
     Args:
         before_N: community of each node, -1 for a node in none.

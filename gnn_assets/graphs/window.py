@@ -23,3 +23,18 @@ class Window:
     weights_W: Float[np.ndarray, " W"] | None = None
     ranked: bool = False
     shrinkage: float = 0.0
+
+
+def trailing(returns_TxN: Float[np.ndarray, "T N"], row: int, *, length: int) -> Float[np.ndarray, "W N"]:
+    """The last sessions up to a row as a measure works on them: a float64 copy, NaN for whatever is not finite.
+
+    Args:
+        returns_TxN: float (T, N), log returns.
+        row: the session the rows end at.
+        length: sessions.
+
+    Known at: the close of the session; later rows are never read.
+    """
+    rows = np.array(returns_TxN[row - length + 1 : row + 1], dtype=np.float64, order="C")
+    rows[~np.isfinite(rows)] = np.nan
+    return rows

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gnn_assets.core.config import GraphsConfig
-from gnn_assets.graphs.window import Window
+from gnn_assets.graphs.window import Window, trailing
 
 
 def lookback(config: GraphsConfig) -> int:
@@ -32,7 +32,6 @@ def window_at(returns_TxN: Float[np.ndarray, "T N"], row: int, *, config: Graphs
 
     Known at: the close of the session.
     """
-    rows_WxN = np.array(returns_TxN[row - config.window + 1 : row + 1], dtype=np.float64, order="C")
-    rows_WxN[~np.isfinite(rows_WxN)] = np.nan
+    rows_WxN = trailing(returns_TxN, row, length=config.window)
     age_W = np.arange(config.window - 1, -1, -1)
     return Window(rows_WxN, weights_W=0.5 ** (age_W / config.exponential.half_life))

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gnn_assets.core.config import GraphsConfig
-from gnn_assets.graphs.window import Window
+from gnn_assets.graphs.window import Window, trailing
 
 
 def lookback(config: GraphsConfig) -> int:
@@ -35,6 +35,5 @@ def window_at(returns_TxN: Float[np.ndarray, "T N"], row: int, *, config: Graphs
 
     Known at: the close of the session.
     """
-    rows_LxN = np.array(returns_TxN[row - lookback(config) + 1 : row + 1], dtype=np.float64, order="C")
-    rows_LxN[~np.isfinite(rows_LxN)] = np.nan
+    rows_LxN = trailing(returns_TxN, row, length=lookback(config))
     return Window(rows_LxN[config.lead_lag.lag :], rows_LxN[: config.window])

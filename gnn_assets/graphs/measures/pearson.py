@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gnn_assets.core.config import GraphsConfig
-from gnn_assets.graphs.window import Window
+from gnn_assets.graphs.window import Window, trailing
 
 
 def lookback(config: GraphsConfig) -> int:
@@ -31,6 +31,4 @@ def window_at(returns_TxN: Float[np.ndarray, "T N"], row: int, *, config: Graphs
 
     Known at: the close of the session.
     """
-    rows_WxN = np.array(returns_TxN[row - config.window + 1 : row + 1], dtype=np.float64, order="C")
-    rows_WxN[~np.isfinite(rows_WxN)] = np.nan
-    return Window(rows_WxN)
+    return Window(trailing(returns_TxN, row, length=config.window))

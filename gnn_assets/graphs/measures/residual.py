@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gnn_assets.core.config import GraphsConfig
-from gnn_assets.graphs.window import Window
+from gnn_assets.graphs.window import Window, trailing
 
 _CONSTANT = 1e-8  # a standard deviation below this share of the root mean square is none, as everywhere in the graphs
 _LEAST_SESSIONS = 3  # a line passes through any two points
@@ -36,7 +36,7 @@ def window_at(returns_TxN: Float[np.ndarray, "T N"], row: int, *, config: Graphs
 
     Known at: the close of the session.
     """
-    return Window(_residuals(np.array(returns_TxN[row - config.window + 1 : row + 1], dtype=np.float64, order="C")))
+    return Window(_residuals(trailing(returns_TxN, row, length=config.window)))
 
 
 def _residuals(rows_WxN: np.ndarray) -> np.ndarray:

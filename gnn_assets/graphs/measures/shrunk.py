@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gnn_assets.core.config import GraphsConfig
-from gnn_assets.graphs.window import Window
+from gnn_assets.graphs.window import Window, trailing
 
 _CONSTANT = 1e-8  # a standard deviation below this share of the root mean square is none, as everywhere in the graphs
 # Nothing but noise: the values vanish, and keep their order.
@@ -38,8 +38,7 @@ def window_at(returns_TxN: Float[np.ndarray, "T N"], row: int, *, config: Graphs
 
     Known at: the close of the session.
     """
-    rows_WxN = np.array(returns_TxN[row - config.window + 1 : row + 1], dtype=np.float64, order="C")
-    rows_WxN[~np.isfinite(rows_WxN)] = np.nan
+    rows_WxN = trailing(returns_TxN, row, length=config.window)
     return Window(rows_WxN, shrinkage=_intensity(_standardised(rows_WxN, min_overlap=config.min_overlap)))
 
 
