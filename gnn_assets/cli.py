@@ -152,6 +152,18 @@ def verify(
     typer.echo(verify_session(Platform.from_environment(), session.date()).sentence)
 
 
+@app.command()
+def report(
+    version: Annotated[
+        str | None, typer.Argument(help="Weights, or how their version begins; the champion by default.")
+    ] = None,
+) -> None:
+    """Print the score card of a candidate, as Markdown."""
+    from gnn_assets.defs.reports import report_of
+
+    typer.echo(report_of(Platform.from_environment(), version), nl=False)
+
+
 @config_app.command("show")
 def config_show() -> None:
     """Print the whole configuration in force, as YAML."""

@@ -48,3 +48,26 @@ BACKTEST_SCORES = Table(
         "execution": "execution setting of the backtest",
     },
 )
+
+SCORE_CARDS = Table(
+    name="score_cards",
+    columns={
+        "version": pl.String,
+        "model": pl.String,
+        "slice": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
+        "sessions": pl.Int32,
+    },
+    key=("model", "slice", "metric"),
+    descriptions={
+        "slice": "all; year <year>; volatility low, middle or high; or decile <1 to 10> of the session's scores",
+        "metric": "ic, rank_ic, icir, calibration_slope, sharpe_net (unitless); mae, rmse, expected_return, "
+        "realised_return (log return); `x_minus_<model>` is a paired difference",
+        "lower": "lower end of the bootstrap interval; null where none is taken",
+        "upper": "upper end of the bootstrap interval; null where none is taken",
+        "sessions": "sessions of the slice on which the measure is known",
+    },
+)

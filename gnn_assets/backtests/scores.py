@@ -1,6 +1,6 @@
 """From `portfolio_returns` to `backtest_scores`: every model's measures, and the candidate against each of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -87,7 +87,7 @@ def backtest_scores(
             do="materialize oos_predictions and portfolio_returns again",
         )
     sessions = portfolios["session"].unique().sort().to_list()
-    by_model = _panels(portfolios, sessions=sessions, models=models)
+    by_model = series_by_model(portfolios, sessions=sessions, models=models)
     errors = {
         model: calibrated_errors(series["ic"], purge=execution.purge, min_sessions=min_calibration_sessions)
         for model, series in by_model.items()
@@ -120,7 +120,17 @@ def backtest_scores(
     return BACKTEST_SCORES.conform(frame.with_columns(pl.col("value", "lower", "upper").fill_nan(None)))
 
 
-def _panels(portfolios: pl.DataFrame, *, sessions: list[date], models: list[str]) -> dict[str, Series]:
+def series_by_model(portfolios: pl.DataFrame, *, sessions: Sequence[date], models: Sequence[str]) -> dict[str, Series]:
+    """Every model's ICs, returns and turnover on one axis of sessions.
+
+    Args:
+        portfolios: `portfolio_returns` rows.
+        sessions: the T sessions, ascending.
+        models: the models, in the order wanted.
+
+    Returns:
+        Model → column → float64 (T,), NaN where missing.
+    """
     named = portfolios.rename({"model": "symbol"})
     panels = {name: to_panel(named, name, sessions=sessions, symbols=models) for name in _SERIES}
     return {model: {name: panels[name][:, column] for name in _SERIES} for column, model in enumerate(models)}

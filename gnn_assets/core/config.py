@@ -22,6 +22,9 @@ DEFAULTS_FILE = Path(__file__).with_name("defaults.yaml")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+# What models are trained on; see `gnn_assets.models.dataset.Dataset.targets`.
+Target = Literal["label", "residual", "scaled"]
 
 
 class ClockConfig(Section):
@@ -289,17 +292,43 @@ class GraphsConfig(Section):
 
 
 class FeaturesConfig(Section):
-    """Node features, all from closes known at the session's close."""
+    """Node features, all from bars known at the session's close."""
 
-    return_windows: Annotated[tuple[Count, ...], Field(min_length=1)]
-    volatility_window: Annotated[int, Field(ge=2)]
-    range_window: Annotated[int, Field(ge=2)]
+    groups: Annotated[tuple[Name, ...], Field(min_length=1)]
+    compared: tuple[Name, ...]
+    lags: Count
+    windows: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
+    short: Annotated[int, Field(ge=2)]
+    long: Annotated[int, Field(ge=2)]
+    min_share: Annotated[float, Field(gt=0, le=1)]
+    event_size: Positive
+    scaling: Literal["rank", "robust"]
     clip: Positive
+    history: Count
+
+    @model_validator(mode="after")
+    def _windows_ascend(self) -> "FeaturesConfig":
+        if list(self.windows) != sorted(set(self.windows)):
+            raise ValueError(f"models.features.windows must ascend, was {list(self.windows)}")
+        if self.short >= self.long:
+            raise ValueError(
+                f"models.features.short must be below models.features.long ({self.long}), was {self.short}"
+            )
+        return self
 
     @property
     def lookback(self) -> int:
         """Sessions of returns the longest feature needs."""
-        return max(*self.return_windows, self.volatility_window, self.range_window)
+        return max(*self.windows, self.long, self.history)
+
+
+class TargetsConfig(Section):
+    """What models are trained on."""
+
+    clip: Positive
+    clip_scaled: Positive
+    window: Annotated[int, Field(ge=2)]
+    min_share: Annotated[float, Field(gt=0, le=1)]
 
 
 class FoldsConfig(Section):
@@ -311,37 +340,88 @@ class FoldsConfig(Section):
     embargo: Annotated[int, Field(ge=0)]
 
 
-class NetworkConfig(Section):
-    """Size of a neural network."""
+class GraphAttentionConfig(Section):
+    """Size of the graph attention network."""
 
     hidden: Count
     heads: Count
     layers: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Dropout
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "NetworkConfig":
+    def _heads_divide(self) -> "GraphAttentionConfig":
         if self.hidden % self.heads:
-            raise ValueError(f"network.hidden must be a multiple of network.heads ({self.heads}), was {self.hidden}")
+            raise ValueError(
+                f"graph_attention.hidden must be a multiple of graph_attention.heads ({self.heads}), was {self.hidden}"
+            )
         return self
+
+
+class HighPassConfig(Section):
+    """Size of the high-pass graph network."""
+
+    hidden: Count
+    narrow: Count
+    dropout: Dropout
+
+
+class MlpConfig(Section):
+    """Size of the network without graph."""
+
+    hidden: Count
+    layers: Count
+    dropout: Dropout
 
 
 class TrainingConfig(Section):
     """How a neural network is trained."""
 
+    target: Target
+    loss: Literal["ic", "huber", "rank", "pairwise"]
     epochs: Count
     patience: Count
     sessions_per_step: Count
     learning_rate: Positive
+    warm_up: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: NonNegative
     gradient_clip: Positive
+    average: Annotated[float, Field(ge=0, lt=1)]
     ensemble: Count
+    workers: Count
+    attempts: Count
+    retry_delay_seconds: NonNegative
+    budget_seconds: Positive | None
+
+
+class LightgbmConfig(Section):
+    """The boosted trees."""
+
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    trees: Count
+    learning_rate: Positive
+    leaves: Annotated[int, Field(ge=2)]
+    min_leaf_share: Annotated[float, Field(ge=0, lt=1)]
+    feature_fraction: Annotated[float, Field(gt=0, le=1)]
+    l2: NonNegative
 
 
 class RidgeConfig(Section):
     """The ridge baseline."""
 
+    target: Target
     penalty: NonNegative
+
+
+class BlendConfig(Section):
+    """The blend."""
+
+    members: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _members_differ(self) -> "BlendConfig":
+        if len(set(self.members)) < len(self.members) or "blend" in self.members:
+            raise ValueError(f"blend.members must be different models, none of them blend, was {list(self.members)}")
+        return self
 
 
 class ReversalConfig(Section):
@@ -357,11 +437,23 @@ class ModelsConfig(Section):
     baselines: tuple[Name, ...]
     seed: Annotated[int, Field(ge=0)]
     features: FeaturesConfig
+    targets: TargetsConfig
     folds: FoldsConfig
-    network: NetworkConfig
     training: TrainingConfig
+    graph_attention: GraphAttentionConfig
+    high_pass: HighPassConfig
+    mlp: MlpConfig
+    lightgbm: LightgbmConfig
     ridge: RidgeConfig
+    blend: BlendConfig
     reversal: ReversalConfig
+
+
+class RegimesConfig(Section):
+    """What counts as a calm and as a wild market."""
+
+    volatility_window: Annotated[int, Field(ge=2)]
+    history: Annotated[int, Field(ge=2)]
 
 
 class BacktestsConfig(Section):
@@ -377,6 +469,7 @@ class BacktestsConfig(Section):
     power: Annotated[float, Field(gt=0.5, lt=1)]
     seed: Annotated[int, Field(ge=0)]
     min_sessions: Count
+    regimes: RegimesConfig
 
 
 class GateConfig(Section):

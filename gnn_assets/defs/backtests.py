@@ -1,4 +1,4 @@
-"""Assets of the backtests stage: portfolio_returns and backtest_scores."""
+"""Assets of the backtests stage: portfolio_returns, backtest_scores and, from its own file, score_cards."""
 
 from datetime import date
 
@@ -14,6 +14,7 @@ from gnn_assets.backtests.verdict import judge_scores
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
+from gnn_assets.defs import score_card
 from gnn_assets.defs.plots import equity, lines, table
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.models.schema import OOS_PREDICTIONS
@@ -172,4 +173,5 @@ STAGES = (
         checks=lambda config: ("sessions_enough", *(f"beats_{other}" for other in other_models(config))),
         table=BACKTEST_SCORES,
     ),
+    score_card.STAGE,
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DPI = 90
 _NAMED = 60  # more names than this cannot be read in a picture
+_LEVEL = 8  # more names than this under an axis are turned
 _DRAWN = 2000  # more edges than this are a ball of wool; the strongest are drawn
 
 
@@ -92,6 +93,56 @@ def lines(
     axes.grid(alpha=0.3)
     if series:
         axes.legend(fontsize=7, ncols=2)
+    return _picture(figure, title)
+
+
+def bars(
+    groups: Sequence[str],
+    series: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    title: str,
+    y_label: str,
+) -> dg.MarkdownMetadataValue:
+    """Bars with intervals, side by side in each group.
+
+    Args:
+        groups: the G names under the axis.
+        series: name → values, lower and upper ends, float (G,) each; NaN where there is none.
+    """
+    figure, axes = _figure(width=7.2, height=3.4, title=title)
+    width = 0.8 / max(len(series), 1)
+    for number, (name, (values_G, lower_G, upper_G)) in enumerate(series.items()):
+        at_G = np.arange(len(groups)) + (number - (len(series) - 1) / 2) * width
+        axes.bar(at_G, values_G, width=width, label=name)
+        axes.vlines(at_G, lower_G, upper_G, color="black", linewidth=0.8)
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set_xticks(range(len(groups)), groups, rotation=45 if len(groups) > _LEVEL else 0, fontsize=7)
+    axes.set_ylabel(y_label)
+    axes.grid(axis="y", alpha=0.3)
+    if series:
+        axes.legend(fontsize=7, ncols=3)
+    return _picture(figure, title)
+
+
+def calibration(
+    expected_D: np.ndarray, realised_D: np.ndarray, lower_D: np.ndarray, upper_D: np.ndarray, *, title: str, unit: str
+) -> dg.MarkdownMetadataValue:
+    """What was expected against what came, each with its interval, beside the line of a forecast that keeps its word.
+
+    Args:
+        expected_D: float (D,).
+        realised_D: float (D,).
+        lower_D: lower ends of the intervals of what came, float (D,).
+        upper_D: upper ends, float (D,).
+    """
+    figure, axes = _figure(width=5.2, height=4.4, title=title)
+    axes.axline((0, 0), slope=1, color="grey", linewidth=0.8, linestyle="--", label="as promised")
+    axes.vlines(expected_D, lower_D, upper_D, color="C0", linewidth=0.8)
+    axes.plot(expected_D, realised_D, "o", color="C0", label="deciles of scores")
+    axes.set_xlabel(f"expected ({unit})")
+    axes.set_ylabel(f"realised ({unit})")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
     return _picture(figure, title)
 
 

@@ -129,14 +129,26 @@ def residual_returns(returns_TxN: np.ndarray, factors: Factors, *, sessions: Seq
             fit = factors.known_before(session)
             if fit is None:
                 continue
-            deviation_N = factors.deviation_RxN[fit]
-            present = np.isfinite(returns_TxN[row]) & np.isfinite(deviation_N)
-            directions = factors.loadings_RxNxC[fit][:, factors.explained_RxC[fit] > 0]
-            if present.sum() > directions.shape[1]:
-                scaled = returns_TxN[row, present].astype(np.float64) / deviation_N[present]
-                basis = orthonormal_basis(directions[present])
-                residual_TxN[row, present] = (scaled - basis @ (basis.T @ scaled)) * deviation_N[present]
+            residual_TxN[row] = residual_row(returns_TxN[row], factors, fit)
     return residual_TxN
+
+
+def residual_row(returns_N: np.ndarray, factors: Factors, fit: int) -> np.ndarray:
+    """What one fit leaves of one session's returns; see `residual_returns`.
+
+    Returns:
+        float64 (N,); NaN where a return or a loading is missing, and throughout if no more symbols are there than
+        directions.
+    """
+    residual_N = np.full(returns_N.shape, np.nan)
+    deviation_N = factors.deviation_RxN[fit]
+    present = np.isfinite(returns_N) & np.isfinite(deviation_N)
+    directions = factors.loadings_RxNxC[fit][:, factors.explained_RxC[fit] > 0]
+    if present.sum() > directions.shape[1]:
+        scaled = returns_N[present].astype(np.float64) / deviation_N[present]
+        basis = orthonormal_basis(directions[present])
+        residual_N[present] = (scaled - basis @ (basis.T @ scaled)) * deviation_N[present]
+    return residual_N
 
 
 def project_off(

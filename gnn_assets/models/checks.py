@@ -29,6 +29,7 @@ def weights_checks(facts: Mapping[str, Any], *, candidate: str, n_folds: int) ->
         for model, name in product(facts["models"], [*(f"fold_{number:02d}" for number in range(n_folds)), "refit"])
     ]
     missing = [part for part in due if part not in parts]
+    trained = [part for part in due if part in parts and not parts[part]["failure"]]
     chosen = [
         told["validation_ic"]
         for part, told in parts.items()
@@ -49,7 +50,7 @@ def weights_checks(facts: Mapping[str, Any], *, candidate: str, n_folds: int) ->
             passed=not unscored,
             value=len(unscored),
             threshold=0,
-            description="Parts with a validation IC or a loss that no correlation can have.",
+            description="Parts with a loss that is not finite, or a validation IC that no correlation can have.",
             offenders=tuple(unscored[:_SHOWN]),
         ),
         Check(
@@ -59,6 +60,15 @@ def weights_checks(facts: Mapping[str, Any], *, candidate: str, n_folds: int) ->
             threshold=len(due),
             description="Trained parts: each model once a fold and once more for serving.",
             offenders=tuple(missing[:_SHOWN]),
+        ),
+        Check(
+            name="parts_trained",
+            passed=len(trained) == len(due),
+            value=round(len(trained) / len(due), 6),
+            threshold=1.0,
+            description="Success rate of training: parts that ended well over parts that were due.",
+            offenders=tuple(part for part in due if part not in trained)[:_SHOWN],
+            severity="warn",
         ),
         Check(
             name="validation_ic",
@@ -130,8 +140,9 @@ def predictions_checks(
 
 
 def _plausible(told: Mapping[str, Any]) -> bool:
-    values = [told["validation_ic"], *(point["loss"] for point in told["curve"])]
-    return all(value is None or (np.isfinite(value) and abs(value) <= 1) for value in values)
+    ics = [told["validation_ic"], *(point["validation_ic"] for point in told["curve"])]
+    losses = [point["loss"] for point in told["curve"]]
+    return all(ic is None or abs(ic) <= 1 for ic in ics) and bool(np.isfinite(losses).all())
 
 
 def _rows(frame: pl.DataFrame) -> tuple[str, ...]:

@@ -3,15 +3,38 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Literal
 
 import numpy as np
-import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int32
 
-from gnn_assets.core.config import ExecutionConfig, FeaturesConfig
+from gnn_assets.core.config import ExecutionConfig, FeaturesConfig, TargetsConfig
 from gnn_assets.core.errors import DataError
-from gnn_assets.graphs.neighbours import graph_arrays
-from gnn_assets.models.features import feature_names, node_features, standardise
+from gnn_assets.models.bars import Bars, require_finite
+from gnn_assets.models.features.build import graph_features, own_features
+from gnn_assets.models.features.standardise import standardise
+from gnn_assets.models.features.trailing import trailing_deviation
+from gnn_assets.models.graph import Graph, GraphKind
+
+# The label as it is; less its regression on the loadings known at the signal; that over the symbol's own volatility.
+Target = Literal["label", "residual", "scaled"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """The settings a dataset is made by.
+
+    Args:
+        features: groups, windows, scaling.
+        targets: how labels are cut.
+        projected: leading directions taken off a score.
+        execution: fixes fill, horizon and purge.
+    """
+
+    features: FeaturesConfig
+    targets: TargetsConfig
+    projected: int
+    execution: ExecutionConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,109 +42,175 @@ class Dataset:
     """Features, graph and labels over T sessions and N symbols.
 
     Args:
-        sessions: the row axis, ascending.
-        symbols: the node axis.
-        feature_names: the feature axis.
-        features_TxNxF: float32, standardised across symbols per session; 0 where masked out.
-        mask_TxN: bool, True where a symbol's features are complete.
+        bars: what features are made from.
+        graph: neighbours and leading directions.
+        recipe: the settings.
+        own: name → float32 (T, N), features that do not read the graph; standardised across symbols per session, 0
+            where the value is absent or the symbol masked out.
+        linked: the same for features that read the graph.
+        mask_TxN: bool, True where a symbol is scored.
         labels_TxN: float32, log return from fill to fill over the horizon; NaN where it is not known.
-        neighbours_TxNxK: int32, position of each neighbour; -1 where absent.
-        corr_TxNxK: float32, correlation with it; 0 where absent.
 
     Known at:
         Features, mask and graph of row d: the close of session d. Labels of row d: `horizon + fill lag` sessions on.
     """
 
-    sessions: tuple[date, ...]
-    symbols: tuple[str, ...]
-    feature_names: tuple[str, ...]
-    features_TxNxF: Float32[np.ndarray, "T N F"]
+    bars: Bars
+    graph: Graph
+    recipe: Recipe
+    own: dict[str, Float32[np.ndarray, "T N"]]
+    linked: dict[str, Float32[np.ndarray, "T N"]]
     mask_TxN: Bool[np.ndarray, "T N"]
     labels_TxN: Float32[np.ndarray, "T N"]
-    neighbours_TxNxK: Int32[np.ndarray, "T N K"]
-    corr_TxNxK: Float32[np.ndarray, "T N K"]
 
-    def without_graph(self) -> "Dataset":
-        """The same data with every neighbour absent: the ablation keeps network and parameters, and loses edges."""
-        return replace(
-            self, neighbours_TxNxK=np.full_like(self.neighbours_TxNxK, -1), corr_TxNxK=np.zeros_like(self.corr_TxNxK)
-        )
+    @property
+    def sessions(self) -> tuple[date, ...]:
+        """The row axis."""
+        return self.bars.sessions
 
-    def targets(self) -> tuple[Float32[np.ndarray, "T N"], Bool[np.ndarray, "T N"]]:
-        """Labels standardised across the symbols of each session, as models are trained on them.
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The node axis."""
+        return self.bars.symbols
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The feature axis."""
+        return (*self.own, *self.linked)
+
+    def column(self, name: str) -> Float32[np.ndarray, "T N"]:
+        """One feature; float32 (T, N).
+
+        Raises:
+            KeyError: if there is no such feature.
+        """
+        return self.own[name] if name in self.own else self.linked[name]
+
+    def features(self, rows: range) -> Float32[np.ndarray, "S N F"]:
+        """All features of some sessions; float32 (S, N, F)."""
+        part = slice(rows.start, rows.stop)
+        features_SxNxF = np.empty((len(rows), len(self.symbols), len(self.feature_names)), dtype=np.float32)
+        for place, name in enumerate(self.feature_names):
+            features_SxNxF[:, :, place] = self.column(name)[part]
+        return features_SxNxF
+
+    def basis(self, rows: range) -> Float32[np.ndarray, "S N D"]:
+        """What is taken off the scores of some sessions; see `Graph.basis`."""
+        return self.graph.basis(rows, self.mask_TxN[rows.start : rows.stop], count=self.recipe.projected)
+
+    def project_off(self, scores_SxN: Float32[np.ndarray, "S N"], rows: range) -> Float32[np.ndarray, "S N"]:
+        """Scores less what lies along `basis`, session by session; NaN stays NaN and counts as 0."""
+        basis_SxNxD = self.basis(rows)
+        filled = np.nan_to_num(scores_SxN).astype(np.float32)
+        projected = np.empty_like(filled)
+        for at, basis_NxD in enumerate(basis_SxNxD):
+            projected[at] = filled[at] - basis_NxD @ (basis_NxD.T @ filled[at])
+        return np.where(np.isfinite(scores_SxN), projected, np.float32(np.nan))
+
+    def seen(self, kind: GraphKind, *, seed: int) -> "Dataset":
+        """The same data with another graph: whatever is made of the graph is made anew."""
+        if kind == "true":
+            return self
+        graph = self.graph.of_kind(kind, seed=seed)
+        linked = graph_features(self.bars, graph, own=self.own, mask_TxN=self.mask_TxN, config=self.recipe.features)
+        return replace(self, graph=graph, linked=linked)
+
+    def targets(self, target: Target, rows: range) -> tuple[Float32[np.ndarray, "S N"], Bool[np.ndarray, "S N"]]:
+        """What models are trained on: standardised across the symbols of each session.
+
+        Args:
+            target: ``label``; ``residual``: the label less its regression on the loadings known at the signal, cut
+                at `targets.clip` times the root of the horizon; ``scaled``: the residual over the deviation of the
+                symbol's own residual returns, cut at `targets.clip_scaled`.
+            rows: sessions wanted (S).
 
         Returns:
-            float32 (T, N), 0 where unknown; bool (T, N), True where features and label are both there.
+            float32 (S, N), 0 where unknown; bool (S, N), True where the symbol is masked in and its label known.
         """
-        known_TxN = self.mask_TxN & np.isfinite(self.labels_TxN)
-        return standardise(self.labels_TxN, known_TxN).astype(np.float32), known_TxN
+        part = slice(rows.start, rows.stop)
+        values, settings = self.labels_TxN[part].astype(np.float64), self.recipe.targets
+        known = self.mask_TxN[part] & np.isfinite(values)
+        if target != "label":
+            root = np.sqrt(self.recipe.execution.horizon)
+            values = np.where(known, self.graph.residual_label(values, rows), 0.0)
+            known &= np.isfinite(values)
+            if target == "scaled":
+                own = self.graph.residual_TxN
+                deviation = trailing_deviation(own, settings.window, min_share=settings.min_share)[part]
+                known &= np.isfinite(deviation) & (deviation > 0)
+                cut = settings.clip_scaled
+                values = np.clip(values / np.where(known, root * deviation, 1.0), -cut, cut)
+            else:
+                values = np.clip(values, -settings.clip * root, settings.clip * root)
+        return standardise(values, known).astype(np.float32), known
 
     @property
     def first_index(self) -> int:
-        """Row of the first session with complete features, and with an edge if there is any edge at all.
+        """Row of the first session with features, and with an edge if there is any edge at all.
 
         Raises:
-            DataError: if no session has complete features.
+            DataError: if no session has features.
         """
+        warm = self.recipe.features.lookback - 1
         featured = np.flatnonzero(self.mask_TxN.any(axis=1))
-        if featured.size == 0:
+        if featured.size == 0 or len(self.sessions) <= warm:
             raise DataError.of(
                 "features",
-                expected="at least one session with a full history behind it",
+                expected=f"at least one session with {warm + 1} sessions of history",
                 was=f"none in {len(self.sessions)} sessions",
                 do="start the bars earlier, or shorten models.features",
             )
-        linked = np.flatnonzero((self.neighbours_TxNxK >= 0).any(axis=(1, 2)))
-        return int(max(featured[0], linked[0] if linked.size else 0))
+        linked = np.flatnonzero((self.graph.neighbours_TxNxK >= 0).any(axis=(1, 2)))
+        return int(max(featured[0], warm, linked[0] if linked.size else 0))
 
 
 def build_dataset(
-    close_return_TxN: Float64[np.ndarray, "T N"],
-    fill_return_TxN: Float64[np.ndarray, "T N"],
-    graph: pl.DataFrame,
-    *,
-    sessions: Sequence[date],
-    symbols: Sequence[str],
-    features: FeaturesConfig,
-    execution: ExecutionConfig,
-    k: int,
+    bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray, "T N"], *, recipe: Recipe
 ) -> Dataset:
-    """Makes the arrays from the stored tables.
+    """Makes the arrays.
 
     Args:
-        close_return_TxN: float64, log returns close to close over both axes; NaN where absent.
+        bars: over T sessions and N symbols.
+        graph: over the same.
         fill_return_TxN: float64, log returns fill to fill over both axes; NaN where absent.
-        graph: a frame of `CORRELATION_GRAPHS`.
-        sessions: the row axis, ascending, without holes.
-        symbols: the node axis.
-        features: windows and clip.
-        execution: fixes which return is the label.
-        k: neighbours a node.
+        recipe: the settings.
 
     Raises:
         DataError: if a return is infinite.
+        ConfigError: if a group of features is not known.
     """
-    for name, panel_TxN in (("close_return", close_return_TxN), ("fill_return", fill_return_TxN)):
-        if np.isinf(panel_TxN).any():
-            row, column = np.argwhere(np.isinf(panel_TxN))[0]
-            raise DataError.of(
-                f"returns.{name}",
-                expected="finite values or nulls",
-                was=f"an infinite one for {symbols[column]} on {sessions[row]}",
-                do="refuse the bar",
-            )
-    features_TxNxF, mask_TxN = node_features(close_return_TxN, features)
-    neighbours_TxNxK, corr_TxNxK = graph_arrays(graph, sessions=sessions, symbols=symbols, k=k)
+    require_finite(fill_return_TxN, "fill_return", sessions=bars.sessions, symbols=bars.symbols)
+    mask_TxN = scored(bars.close_return_TxN, history=recipe.features.history, min_share=recipe.features.min_share)
+    own = own_features(bars, graph, mask_TxN=mask_TxN, config=recipe.features)
+    linked = graph_features(bars, graph, own=own, mask_TxN=mask_TxN, config=recipe.features)
+    execution = recipe.execution
     return Dataset(
-        sessions=tuple(sessions),
-        symbols=tuple(symbols),
-        feature_names=feature_names(features),
-        features_TxNxF=features_TxNxF,
+        bars=bars,
+        graph=graph,
+        recipe=recipe,
+        own=own,
+        linked=linked,
         mask_TxN=mask_TxN,
         labels_TxN=forward_sum(fill_return_TxN, lag=execution.fill_lag, horizon=execution.horizon),
-        neighbours_TxNxK=neighbours_TxNxK,
-        corr_TxNxK=corr_TxNxK,
     )
+
+
+def scored(close_return_TxN: Float64[np.ndarray, "T N"], *, history: int, min_share: float) -> Bool[np.ndarray, "T N"]:
+    """Which symbols are scored: those with a return on the session, and on enough of the last ones.
+
+    Args:
+        close_return_TxN: float64, NaN where absent.
+        history: trailing sessions looked at, the session's own included.
+        min_share: least share of them with a return.
+
+    Known at:
+        Row d at the close of session d.
+    """
+    there = np.isfinite(close_return_TxN)
+    total = np.cumsum(np.concatenate([np.zeros((1, there.shape[1]), dtype=int), there]), axis=0)
+    count = total[1:].copy()
+    count[history:] -= total[1:-history]
+    return there & (count >= min_share * history)
 
 
 def forward_sum(fill_return_TxN: Float64[np.ndarray, "T N"], *, lag: int, horizon: int) -> Float32[np.ndarray, "T N"]:

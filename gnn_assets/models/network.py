@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +11,21 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Bool, Float32, Int32, Key, Shaped
 
-from gnn_assets.core.config import ModelsConfig, NetworkConfig
+from gnn_assets.core.config import ModelsConfig
+from gnn_assets.core.execution import Section
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Shapes, require_shapes
 
-# Makes a module from its number of input features, its size and its keys. The module is called with one session:
-# features_NxF, mask_N, neighbours_NxK, corr_NxK, and a key while it is trained; it gives scores_N.
-Build = Callable[[int, NetworkConfig, nnx.Rngs], nnx.Module]
+# Makes a module from its number of input features, its own section of the configuration and its keys. The module is
+# called with one session: features_NxF, mask_N, neighbours_NxK, corr_NxK, basis_NxD, and a key while it is trained
+# (None in use); it gives scores_N.
+Build = Callable[[int, Any, nnx.Rngs], nnx.Module]
 Params = Mapping[str, Float32[jax.Array, "..."]]
 
 # Added to a spread: all scores of a session may be equal.
 _EPSILON = 1e-12
+# Sessions whose features are copied at once.
+_BLOCK = 64
 
 
 class Inputs(NamedTuple):
@@ -31,17 +35,45 @@ class Inputs(NamedTuple):
     mask_SxN: Bool[jax.Array, "*S N"]
     neighbours_SxNxK: Int32[jax.Array, "*S N K"]
     corr_SxNxK: Float32[jax.Array, "*S N K"]
+    basis_SxNxD: Float32[jax.Array, "*S N D"]
 
     @classmethod
-    def of(cls, data: Dataset, rows: range) -> "Inputs":
-        """The inputs of some rows of a dataset."""
+    def of(cls, data: Dataset, rows: range, *, length: int) -> "Inputs":
+        """The inputs of some rows of a dataset, with empty sessions behind them, `length` in all.
+
+        Features are the one large array: they are copied a block at a time, so that they are in memory only once.
+        """
         part = slice(rows.start, rows.stop)
         return cls(
-            jnp.asarray(data.features_TxNxF[part]),
-            jnp.asarray(data.mask_TxN[part]),
-            jnp.asarray(data.neighbours_TxNxK[part]),
-            jnp.asarray(data.corr_TxNxK[part]),
+            _held(data, rows, length),
+            pad_rows(data.mask_TxN[part], length),
+            pad_rows(data.graph.neighbours_TxNxK[part], length),
+            pad_rows(data.graph.corr_TxNxK[part], length),
+            pad_rows(data.basis(rows), length),
         )
+
+
+def pad_rows(array: Shaped[np.ndarray, "rows ..."], length: int) -> Shaped[jax.Array, "{length} ..."]:
+    """The array with rows of zeros behind it, `length` rows in all."""
+    return jnp.asarray(np.pad(array, [(0, length - len(array)), *[(0, 0)] * (array.ndim - 1)]))
+
+
+def _held(data: Dataset, rows: range, length: int) -> Float32[jax.Array, "{length} N F"]:
+    held_LxNxF = jnp.zeros((length, len(data.symbols), len(data.feature_names)), dtype=jnp.float32)
+    block = min(_BLOCK, length)
+    for start in range(0, len(rows), block):
+        # The last block reaches as far back as it lacks: one length, one program.
+        first = min(start, length - block)
+        block_BxNxF = pad_rows(data.features(rows[first : first + block]), block)
+        held_LxNxF = _put(held_LxNxF, block_BxNxF, first)
+    return held_LxNxF
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(
+    held_LxNxF: Float32[jax.Array, "L N F"], block_BxNxF: Float32[jax.Array, "B N F"], first: Int32[jax.Array, ""] | int
+) -> Float32[jax.Array, "L N F"]:
+    return jax.lax.dynamic_update_slice(held_LxNxF, block_BxNxF, (first, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -51,12 +83,12 @@ class Network:
     Args:
         build: makes the module.
         n_features: length of the feature axis.
-        size: width, heads, layers, dropout.
+        size: the model's own section, such as width and dropout.
     """
 
     build: Build
     n_features: int
-    size: NetworkConfig
+    size: Section
 
     def initialise(self, key: Key[jax.Array, ""]) -> dict[str, Float32[jax.Array, "..."]]:
         """Fresh parameters, a flat mapping from the path in the module to the array."""
@@ -114,6 +146,7 @@ def ensemble_scores(network: Network, params_E: Params, session: Inputs) -> Floa
 
 def predict_network(
     build: Build,
+    size: Section,
     arrays: Mapping[str, Shaped[np.ndarray, "..."]],
     data: Dataset,
     *,
@@ -127,10 +160,11 @@ def predict_network(
 
     Args:
         build: makes the module.
+        size: the model's own section, with which the arrays were trained.
         arrays: as `Fitted.arrays`.
         data: features and graph.
         sessions: rows of `data` to score.
-        config: network size and ensemble the arrays were trained with.
+        config: the ensemble the arrays were trained with.
 
     Returns:
         float32 (S, N); NaN where masked out.
@@ -141,21 +175,16 @@ def predict_network(
     Raises:
         WeightsMismatch: if the arrays are not those of this network.
     """
-    network = Network(build, len(data.feature_names), config.network)
+    network = Network(build, len(data.feature_names), size)
     require_shapes(arrays, network.shapes(config.training.ensemble))
     params_E = {name: jnp.asarray(array) for name, array in arrays.items()}
     length = config.training.sessions_per_step
     scores_SxN = np.empty((len(sessions), len(data.symbols)), dtype=np.float32)
     for start in range(0, len(sessions), length):
         rows = sessions[start : start + length]
-        block = jax.tree.map(partial(pad_rows, length=length), Inputs.of(data, rows))
+        block = Inputs.of(data, rows, length=length)
         scores_SxN[start : start + len(rows)] = np.asarray(_score_block(network, params_E, block))[: len(rows)]
     return np.where(data.mask_TxN[sessions.start : sessions.stop], scores_SxN, np.float32(np.nan))
-
-
-def pad_rows(array: Shaped[jax.Array, "rows ..."], length: int) -> Shaped[jax.Array, "{length} ..."]:
-    """The array with rows of zeros behind it, `length` rows in all."""
-    return jnp.pad(array, [(0, length - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 @partial(jax.jit, static_argnames="network")

@@ -11,14 +11,17 @@ from gnn_assets.models.fitted import Progress
 Result = TypeVar("Result")
 
 
-def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, progress: Progress) -> list[Result]:
-    """Runs every job in a thread of its own.
+def side_by_side(
+    jobs: Sequence[Callable[[Progress], Result]], *, workers: int, progress: Progress
+) -> list[Result]:
+    """Runs every job in a thread, so many at once; the others wait for their turn.
 
     Compiled programs run outside Python's lock, so two small networks fill two cores. If a job fails, or the caller is
-    interrupted, the others end at their next report.
+    interrupted, the others end at their next report, and those that wait never start.
 
     Args:
         jobs: each is given where to report its own share, 0 to 1, and a line for people.
+        workers: most jobs at once.
         progress: called on the caller's thread with the mean share of all jobs and the line.
 
     Returns:
@@ -38,7 +41,7 @@ def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, progress: Prog
 
         return report
 
-    with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
+    with ThreadPoolExecutor(max_workers=workers) as pool:
         futures = [pool.submit(job, reporter(number)) for number, job in enumerate(jobs)]
         for future in futures:
             future.add_done_callback(lambda _: news.put(None))
@@ -53,6 +56,8 @@ def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, progress: Prog
                 progress(sum(shares.values()) / len(jobs), text)
         finally:
             stopped.set()
+            for future in futures:
+                future.cancel()
     return [future.result() for future in futures]
 
 

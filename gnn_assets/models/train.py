@@ -1,61 +1,55 @@
-"""Training of a network plug-in: an ensemble of seeds side by side, stopped by the fold's own validation sessions.
+"""Training of a network plug-in: an ensemble of seeds side by side, stopped by the fold's own validation sessions."""
 
-References:
-    I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
-    I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017 (one cosine, no restart).
-"""
-
-from contextlib import nullcontext
-from functools import partial
-from threading import Lock
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Bool, Float32, Int32, Key
+from jaxtyping import Int32, Shaped
 
-from gnn_assets.core.config import ModelsConfig, TrainingConfig
+from gnn_assets.core.config import ModelsConfig
 from gnn_assets.core.errors import DataError
+from gnn_assets.core.execution import Section
+from gnn_assets.models.checkpoint import Checkpoint
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Fitted, Progress
-from gnn_assets.models.losses import ic_loss, mean_ic
-from gnn_assets.models.network import Build, Inputs, Network, Params, ensemble_scores, pad_rows
+from gnn_assets.models.network import Build, Network, Params
+from gnn_assets.models.programs import run
+from gnn_assets.models.step import Examples, Member, start, steering_of, train_epoch, validate
 
-# Two fits side by side need the same programs: the second waits for the first to compile them.
-_COMPILING = Lock()
-
-
-class Examples(NamedTuple):
-    """Inputs and targets over S sessions."""
-
-    inputs: Inputs
-    targets_SxN: Float32[jax.Array, "S N"]
-    known_SxN: Bool[jax.Array, "S N"]
-
-    @classmethod
-    def of(cls, data: Dataset, rows: range) -> "Examples":
-        """The examples of some rows of a dataset."""
-        targets_TxN, known_TxN = data.targets()
-        part = slice(rows.start, rows.stop)
-        return cls(Inputs.of(data, rows), jnp.asarray(targets_TxN[part]), jnp.asarray(known_TxN[part]))
-
-    def padded(self, length: int) -> "Examples":
-        """The examples with empty ones behind them, so that all parts have one shape."""
-        return jax.tree.map(partial(pad_rows, length=length), self)
+_STATE = "epoch"
 
 
-class Member(NamedTuple):
-    """One member of the ensemble in training; with a leading axis, all of them."""
+@dataclass(frozen=True, eq=False)
+class _State:
+    """All that the next epoch depends on."""
 
-    params: Params
-    optimiser: Any
-    finite: Bool[jax.Array, "*E"]
+    members: Member
+    best: Params
+    best_epoch: int = 0
+    best_ic: float | None = None
+    curve: tuple[dict[str, Any], ...] = ()
+
+    def after(self, members: Member, *, loss: float, ic: float | None) -> "_State":
+        """The state one epoch on; the members' averages are the best ones if nothing has been better."""
+        epoch = len(self.curve) + 1
+        curve = (*self.curve, {"epoch": epoch, "loss": loss, "validation_ic": ic})
+        if ic is None or self.best_ic is None or ic > self.best_ic:
+            return _State(members, members.average, epoch, ic, curve)
+        return replace(self, members=members, curve=curve)
+
+    def fitted(self, failure: str = "") -> Fitted:
+        """What there is to use, or why it must not be used."""
+        arrays = {name: np.asarray(array) for name, array in self.best.items()}
+        return Fitted(arrays, self.best_epoch, self.curve, None if failure else self.best_ic, failure)
 
 
 def fit_network(
     build: Build,
+    size: Section,
     data: Dataset,
     *,
     train: range,
@@ -64,26 +58,32 @@ def fit_network(
     seed: int,
     epochs: int | None,
     progress: Progress,
+    checkpoint: Checkpoint,
 ) -> Fitted:
-    """Trains an ensemble on minus the IC.
+    """Trains an ensemble on the configured target and loss.
 
     An epoch is as many steps as fit into a fold's training part, also for a refit on more sessions, and the learning
     rate always falls over `training.epochs` of them: a refit of fewer epochs walks the path the folds walked. Dropout
     and initial parameters differ between members; the order of sessions is shared.
 
+    What is judged, kept and returned is the moving average of the parameters.
+
     Args:
         build: makes the module.
-        data: features, graph and labels; only rows of `train` and `validation` are read.
+        size: the model's own section.
+        data: features, graph and labels; only rows of `train` and `validation` are used.
         train: rows whose labels train.
-        validation: rows whose labels choose the best epoch; None trains for `epochs` and keeps the last.
-        config: size of the network, optimiser, ensemble.
+        validation: later rows whose labels choose the best epoch; None trains for `epochs` and keeps the last.
+        config: target, loss, optimiser, ensemble, time budget.
         seed: root of initial parameters, dropout and shuffling.
         epochs: most epochs; None for `training.epochs`.
         progress: called after each epoch.
+        checkpoint: written after each epoch; a training that was cut off goes on from there, to the same bits.
 
     Returns:
         Parameters of the best epoch. If a loss, gradient or parameter is no longer finite: the last finite
-        parameters, and the failure.
+        parameters, and the failure. If the time budget is spent: the best so far, and the failure; never a training
+        that is shorter and says nothing of it.
 
     Raises:
         DataError: if `train` is shorter than one gradient step.
@@ -97,105 +97,66 @@ def fit_network(
             was=len(train),
             do="lengthen models.folds.train",
         )
-    network = Network(build, len(data.feature_names), config.network)
-    examples = Examples.of(data, train).padded(max(len(train), config.folds.train + config.folds.validation))
-    judged = None if validation is None else Examples.of(data, validation)
+    began = perf_counter()
+    network = Network(build, len(data.feature_names), size)
+    rows = train if validation is None else range(train.start, validation.stop)
+    examples = Examples.of(data, rows, settings=settings, length=max(len(rows), _fold_length(data, config)))
+    judged = None if validation is None else jnp.arange(validation.start - train.start, len(rows))
     limit = settings.epochs if epochs is None else epochs
-    shuffle = np.random.default_rng(seed)
     start_key, dropout_key = jax.random.split(jax.random.key(seed))
-    members = _start(network, settings, jax.random.split(start_key, settings.ensemble))
-
-    best_params, best_epoch, best_ic = members.params, 0, -np.inf
-    curve: list[dict[str, Any]] = []
-    for epoch in range(1, limit + 1):
-        # What is left over is another part of the sessions in each epoch.
-        drawn = shuffle.permutation(len(train))[: steps * settings.sessions_per_step]
-        order = jnp.asarray(drawn.reshape(steps, settings.sessions_per_step))
+    members = run(start, (network,), jax.random.split(start_key, settings.ensemble))
+    state = _resumed(checkpoint, _State(members, members.average))
+    while len(state.curve) < limit and len(state.curve) - state.best_epoch < settings.patience:
+        epoch = len(state.curve) + 1
+        if epoch > 1 and settings.budget_seconds is not None and perf_counter() - began > settings.budget_seconds:
+            return state.fitted(f"out of time after epoch {epoch - 1} of {limit}")
+        order = _order(len(train), steps, settings.sessions_per_step, seed=seed, epoch=epoch)
         key = jax.random.fold_in(dropout_key, epoch)
-        with _COMPILING if epoch == 1 else nullcontext():
-            members, loss = _train_epoch(network, settings, members, examples=examples, order_MxB=order, key=key)
-            ic = 0.0 if judged is None else float(_validate(network, members.params, judged))
-        if not np.asarray(members.finite).all() or np.isnan(ic):
-            return Fitted(_to_numpy(members.params), best_epoch, tuple(curve), None, f"NaN at epoch {epoch}")
-        curve.append({"epoch": epoch, "loss": float(loss), "validation_ic": None if judged is None else ic})
-        progress(epoch / limit, _told(curve[-1], limit))
-        if judged is None or ic > best_ic:
-            best_params, best_epoch, best_ic = members.params, epoch, ic
-        elif epoch - best_epoch >= settings.patience:
-            break
-    return Fitted(_to_numpy(best_params), best_epoch, tuple(curve), None if judged is None else best_ic)
+        steering = steering_of(settings, epoch=epoch, steps=steps)
+        members, loss = run(train_epoch, (network, settings.loss), state.members, examples, order, key, steering)
+        ic = None if judged is None else float(run(validate, (network,), members.average, examples, judged))
+        if not np.asarray(members.finite).all() or (ic is not None and np.isnan(ic)):
+            return replace(state, best=members.average).fitted(f"NaN at epoch {epoch}")
+        state = state.after(members, loss=float(loss), ic=ic)
+        _save(checkpoint, state)
+        progress(epoch / limit, _told(state.curve[-1], limit))
+    return state.fitted()
 
 
-def _optimiser(settings: TrainingConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.clip_by_global_norm(settings.gradient_clip),
-        optax.adamw(
-            optax.cosine_decay_schedule(settings.learning_rate, settings.epochs * steps_per_epoch),
-            weight_decay=settings.weight_decay,
-            # Offsets and scales of a norm are not a matter of size.
-            mask=lambda params: jax.tree.map(lambda array: array.ndim > 1, params),
-        ),
-    )
+def _fold_length(data: Dataset, config: ModelsConfig) -> int:
+    """Sessions from the first of a fold's training part to the last of its validation part: refits have the same."""
+    folds = config.folds
+    return folds.train + data.recipe.execution.purge + folds.embargo + folds.validation
 
 
-@partial(jax.jit, static_argnames=("network", "settings"))
-def _start(network: Network, settings: TrainingConfig, keys_E: Key[jax.Array, " E"]) -> Member:
-    def one(key: Key[jax.Array, ""]) -> Member:
-        params = network.initialise(key)
-        return Member(params, _optimiser(settings, 1).init(params), jnp.bool_(True))
-
-    return jax.vmap(one)(keys_E)
+def _order(n_rows: int, steps: int, length: int, *, seed: int, epoch: int) -> Int32[jax.Array, "M B"]:
+    """The sessions of each step of an epoch; what is left over is another part of them in each epoch."""
+    drawn = np.random.default_rng((seed, epoch)).permutation(n_rows)[: steps * length]
+    return jnp.asarray(drawn.reshape(steps, length), dtype=jnp.int32)
 
 
-@partial(jax.jit, static_argnames=("network", "settings"))
-def _train_epoch(
-    network: Network,
-    settings: TrainingConfig,
-    members_E: Member,
-    *,
-    examples: Examples,
-    order_MxB: Int32[jax.Array, "M B"],
-    key: Key[jax.Array, ""],
-) -> tuple[Member, Float32[jax.Array, ""]]:
-    """One pass over the examples as one compiled scan of M steps; returns the members and their mean loss."""
-    optimiser = _optimiser(settings, order_MxB.shape[0])
-
-    def loss_of(params: Params, batch: Examples, key: Key[jax.Array, ""]) -> Float32[jax.Array, ""]:
-        keys_B = jax.random.split(key, len(batch.known_SxN))
-        scores_BxN = jax.vmap(network.scores, in_axes=(None, 0, 0))(params, batch.inputs, keys_B)
-        return ic_loss(scores_BxN, batch.targets_SxN, batch.known_SxN)
-
-    def update(member: Member, batch: Examples, key: Key[jax.Array, ""]) -> tuple[Member, Float32[jax.Array, ""]]:
-        loss, gradient = jax.value_and_grad(loss_of)(member.params, batch, key)
-        change, state = optimiser.update(gradient, member.optimiser, member.params)
-        moved = optax.apply_updates(member.params, change)
-        finite = member.finite & jnp.isfinite(loss + optax.tree.norm(gradient) + optax.tree.norm(moved))
-        kept = jax.tree.map(partial(jnp.where, finite), (moved, state), (member.params, member.optimiser))
-        return Member(*kept, finite), loss
-
-    def step(
-        members_E: Member, inputs: tuple[Int32[jax.Array, " B"], Key[jax.Array, ""]]
-    ) -> tuple[Member, Float32[jax.Array, " E"]]:
-        rows_B, key = inputs
-        batch = jax.tree.map(lambda array: array[rows_B], examples)
-        keys_E = jax.random.split(key, settings.ensemble)
-        return jax.vmap(update, in_axes=(0, None, 0))(members_E, batch, keys_E)
-
-    keys_M = jax.random.split(key, order_MxB.shape[0])
-    members_E, losses_MxE = jax.lax.scan(step, members_E, (order_MxB, keys_M))
-    return members_E, losses_MxE.mean()
+def _save(checkpoint: Checkpoint, state: _State) -> None:
+    facts = {"best_epoch": state.best_epoch, "best_ic": state.best_ic, "curve": list(state.curve)}
+    arrays = {"members": state.members, "best": state.best}
+    checkpoint.save(_STATE, {name: np.asarray(array) for name, array in _named(arrays).items()}, facts)
 
 
-@partial(jax.jit, static_argnames="network")
-def _validate(network: Network, params_E: Params, examples: Examples) -> Float32[jax.Array, ""]:
-    scores_SxN = jax.vmap(partial(ensemble_scores, network, params_E))(examples.inputs)
-    return mean_ic(scores_SxN, examples.targets_SxN, examples.known_SxN)
+def _resumed(checkpoint: Checkpoint, fresh: _State) -> _State:
+    """Where an earlier training was cut off, or a fresh state."""
+    found = checkpoint.load(_STATE)
+    if found is None:
+        return fresh
+    arrays, facts = found
+    form = {"members": fresh.members, "best": fresh.best}
+    held = jax.tree.unflatten(jax.tree.structure(form), [jnp.asarray(arrays[name]) for name in _named(form)])
+    return _State(held["members"], held["best"], facts["best_epoch"], facts["best_ic"], tuple(facts["curve"]))
 
 
-def _to_numpy(params_E: Params) -> dict[str, Float32[np.ndarray, "..."]]:
-    return {name: np.asarray(array) for name, array in params_E.items()}
+def _named(arrays: Mapping[str, Any]) -> dict[str, Shaped[jax.Array, "..."]]:
+    """Each leaf by its path, in the order of the tree."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(arrays)}
 
 
-def _told(point: dict[str, Any], limit: int) -> str:
+def _told(point: Mapping[str, Any], limit: int) -> str:
     ic = "" if point["validation_ic"] is None else f", validation IC {point['validation_ic']:+.4f}"
     return f"epoch {point['epoch']} of {limit}: loss {point['loss']:+.4f}{ic}"

@@ -9,8 +9,11 @@ from gnn_assets.core.plugins import load_plugin
 from gnn_assets.models import zoo
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Shapes
+from gnn_assets.models.graph import GraphKind
 
+# What the names of a candidate's ablations end in: without edges; with the symbols' places in the graph exchanged.
 NO_GRAPH = "_no_graph"
+SHUFFLED = "_shuffled"
 
 
 @dataclass(frozen=True)
@@ -20,27 +23,28 @@ class Variant:
     Args:
         model: its name in tables.
         plugin: the module of the zoo it is made by.
-        graph: whether it is shown the graph.
+        graph: the graph it is shown.
     """
 
     model: str
     plugin: str
-    graph: bool = True
+    graph: GraphKind = "true"
 
     def load(self) -> ModuleType:
         """The plug-in."""
         return load_plugin(zoo.__name__, self.plugin)
 
-    def seen(self, data: Dataset) -> Dataset:
+    def seen(self, data: Dataset, *, config: ModelsConfig) -> Dataset:
         """The data as this model sees them."""
-        return data if self.graph else data.without_graph()
+        return data.seen(self.graph, seed=config.seed)
 
 
 def variants(config: ModelsConfig) -> tuple[Variant, ...]:
-    """The candidate, the same without graph, and the baselines it must be seen beside."""
+    """The candidate, the same without graph and with a shuffled one, and the baselines it must be seen beside."""
     return (
         Variant(config.candidate, config.candidate),
-        Variant(config.candidate + NO_GRAPH, config.candidate, graph=False),
+        Variant(config.candidate + NO_GRAPH, config.candidate, graph="identity"),
+        Variant(config.candidate + SHUFFLED, config.candidate, graph="shuffled"),
         *(Variant(name, name) for name in config.baselines if name != config.candidate),
     )
 

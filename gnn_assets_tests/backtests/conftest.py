@@ -92,3 +92,19 @@ def scores(market: Market, portfolios: pl.DataFrame) -> pl.DataFrame:
         config=market.config.backtests,
         min_calibration_sessions=60,
     )
+
+
+@pytest.fixture(scope="session")
+def card(market: Market, portfolios: pl.DataFrame) -> pl.DataFrame:
+    from gnn_assets.backtests.score_card import score_card
+
+    return score_card(
+        market.predictions,
+        market.returns,
+        portfolios,
+        sessions=market.sessions,
+        candidate="graph_attention",
+        execution=market.config.execution,
+        config=market.config.backtests,
+        min_calibration_sessions=60,
+    )

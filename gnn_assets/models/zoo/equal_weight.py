@@ -1,4 +1,16 @@
-"""Equal weight: no opinion on any symbol, so a portfolio of it holds the universe. Nothing is trained."""
+"""Equal weight: no opinion on any symbol, so a portfolio of it holds the universe. Nothing is trained.
+
+For: the benchmark of every portfolio, of the same universe, calendar, costs and fill.
+
+Known at:
+    Each score at its session's close.
+
+References:
+    V. DeMiguel, L. Garlappi, R. Uppal, Optimal Versus Naive Diversification: How Inefficient is the 1/N Portfolio
+    Strategy?, Review of Financial Studies 22 (2009).
+
+Cost: none.
+"""
 
 from collections.abc import Mapping
 
@@ -6,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.config import ModelsConfig
+from gnn_assets.models.checkpoint import Checkpoint
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Fitted, Progress, Shapes
 
@@ -19,9 +32,10 @@ def fit(
     seed: int,
     epochs: int | None,
     progress: Progress,
+    checkpoint: Checkpoint,
 ) -> Fitted:
     """Nothing to train."""
-    del data, train, validation, config, seed, epochs
+    del data, train, validation, config, seed, epochs, checkpoint
     progress(1.0, "nothing to train")
     return Fitted()
 

@@ -1,7 +1,17 @@
 """Reversal: what fell most is expected to rise most. Nothing is trained.
 
+For: the effect that most of a short-term score is made of; a model that does not beat it has found nothing else.
+
+Known at:
+    Each score at its session's close.
+
 References:
     N. Jegadeesh, Evidence of Predictable Behavior of Security Returns, Journal of Finance 45 (1990).
+    B. N. Lehmann, Fads, Martingales, and Market Efficiency, Quarterly Journal of Economics 105 (1990).
+
+Where it differs from them: a window of sessions, not a month or a week.
+
+Cost: one sum a session and symbol.
 """
 
 from collections.abc import Mapping
@@ -10,9 +20,10 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.config import ModelsConfig
-from gnn_assets.core.errors import ConfigError
+from gnn_assets.models.checkpoint import Checkpoint
 from gnn_assets.models.dataset import Dataset
-from gnn_assets.models.features import return_feature
+from gnn_assets.models.features.standardise import standardise
+from gnn_assets.models.features.trailing import trailing_sum
 from gnn_assets.models.fitted import Fitted, Progress, Shapes
 
 
@@ -25,9 +36,10 @@ def fit(
     seed: int,
     epochs: int | None,
     progress: Progress,
+    checkpoint: Checkpoint,
 ) -> Fitted:
     """Nothing to train."""
-    del data, train, validation, config, seed, epochs
+    del data, train, validation, config, seed, epochs, checkpoint
     progress(1.0, "nothing to train")
     return Fitted()
 
@@ -35,26 +47,22 @@ def fit(
 def predict(
     arrays: Mapping[str, Shaped[np.ndarray, "..."]], data: Dataset, *, sessions: range, config: ModelsConfig
 ) -> Float32[np.ndarray, "S N"]:
-    """Minus the standardised return of the last ``reversal.window`` sessions, float32 (S, N), NaN where masked out.
+    """Minus the return of the last ``reversal.window`` sessions, standardised per session; NaN where masked out.
+
+    A missing return counts as 0.
+
+    Returns:
+        float32 (S, N).
 
     Known at:
         Each row at its session's close.
-
-    Raises:
-        ConfigError: if no feature holds the return over that window.
     """
     del arrays
-    name = return_feature(config.reversal.window)
-    if name not in data.feature_names:
-        raise ConfigError.of(
-            "models.reversal.window",
-            expected=f"one of models.features.return_windows {config.features.return_windows}",
-            was=config.reversal.window,
-            do="add it there, or choose one of them",
-        )
-    rows = slice(sessions.start, sessions.stop)
-    scores_SxN = -data.features_TxNxF[rows, :, data.feature_names.index(name)]
-    return np.where(data.mask_TxN[rows], scores_SxN, np.float32(np.nan))
+    window = config.reversal.window
+    read = slice(max(0, sessions.start - window + 1), sessions.stop)
+    return_SxN = trailing_sum(data.bars.close_return_TxN[read], window, min_share=0.0)[sessions.start - read.start :]
+    mask_SxN = data.mask_TxN[sessions.start : sessions.stop]
+    return np.where(mask_SxN, -standardise(return_SxN, mask_SxN), np.nan).astype(np.float32)
 
 
 def expected_shapes(data: Dataset, config: ModelsConfig) -> Shapes:

@@ -1,0 +1,1 @@
+"""Node features, one group a file in `groups/`: found by name, put together in `build`."""

@@ -1,0 +1,80 @@
+"""Features of one session set against those of the other symbols, and against nothing else.
+
+References:
+    W. J. Conover, Practical Nonparametric Statistics, 3rd ed., Wiley 1999, ch. 5.10 (normal scores of ranks).
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+from scipy.special import ndtri
+
+# Spread below this share of the largest value is rounding, not information.
+_ROUNDING = 1e-12
+# The median distance from the median, over the deviation, of the normal distribution.
+_NORMAL_SPREAD = 0.6744897501960817
+
+
+def standardise(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]) -> Float64[np.ndarray, "T N"]:
+    """Each row less its mean over its deviation, both over the masked-in symbols.
+
+    Args:
+        values_TxN: float (T, N); any value where masked out.
+        mask_TxN: bool (T, N).
+
+    Returns:
+        float64 (T, N); 0 where masked out, and in a row whose values are all equal.
+    """
+    inside = np.where(mask_TxN, values_TxN, 0.0)
+    count = np.maximum(mask_TxN.sum(axis=1, keepdims=True), 1)
+    centred = np.where(mask_TxN, inside - inside.sum(axis=1, keepdims=True) / count, 0.0)
+    deviation = np.sqrt(np.square(centred).sum(axis=1, keepdims=True) / count)
+    spread = deviation > _ROUNDING * np.abs(inside).max(axis=1, keepdims=True, initial=0.0)
+    return np.where(spread, centred / np.where(spread, deviation, 1.0), 0.0)
+
+
+def rank_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]) -> Float64[np.ndarray, "T N"]:
+    """Normal scores of each row's midranks: a value of any size counts by its place alone.
+
+    Args:
+        values_TxN: float (T, N); what is not finite is missing.
+        mask_TxN: bool (T, N).
+
+    Returns:
+        float64 (T, N), the normal quantile of (midrank - 1/2) / count; 0, the middle, where missing or masked out.
+    """
+    values = np.where(mask_TxN & np.isfinite(values_TxN), values_TxN, np.inf)
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    there = np.isfinite(ordered)
+    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    new = np.ones(values.shape, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    ends = np.ones(values.shape, dtype=bool)
+    ends[:, :-1] = new[:, 1:]
+    last = np.minimum.accumulate(np.where(ends, place, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    # With midranks on a grid of halves, quantiles are looked up, not computed.
+    twice_middle = np.where(there, first + last + 1, count)
+    scores = np.empty(values.shape)
+    for row, of in enumerate(count[:, 0]):
+        quantiles = ndtri(np.arange(1, 2 * of) / (2 * of))
+        scores[row, order[row]] = quantiles[twice_middle[row] - 1]
+    return scores
+
+
+def robust_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]) -> Float64[np.ndarray, "T N"]:
+    """Each row less its median, over the median distance from it in units of a normal deviation.
+
+    Args:
+        values_TxN: float (T, N); what is not finite is missing.
+        mask_TxN: bool (T, N).
+
+    Returns:
+        float64 (T, N); 0 where missing or masked out, and in a row half of whose values are equal.
+    """
+    there = mask_TxN & np.isfinite(values_TxN)
+    inside = np.where(there.any(axis=1, keepdims=True), np.where(there, values_TxN, np.nan), 0.0)
+    distance = inside - np.nanmedian(inside, axis=1, keepdims=True)
+    spread = np.nanmedian(np.abs(distance), axis=1, keepdims=True) / _NORMAL_SPREAD
+    return np.where(there & (spread > 0), distance / np.where(spread > 0, spread, 1.0), 0.0)

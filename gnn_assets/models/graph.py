@@ -1,0 +1,140 @@
+"""The correlation graph as models see it, and what it is replaced by to tell what it is worth."""
+
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Float32, Int32
+
+from gnn_assets.graphs.factors import Factors, projection_basis, residual_returns, residual_row
+
+# As it is; every symbol alone; the same graph with the symbols' places in it exchanged.
+GraphKind = Literal["true", "identity", "shuffled"]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Neighbours and leading directions over T sessions and N symbols.
+
+    Args:
+        sessions: the row axis.
+        close_return_TxN: float64, adjusted log returns; NaN where absent.
+        neighbours_TxNxK: int32, position of each neighbour; -1 where absent.
+        corr_TxNxK: float32, correlation with it; 0 where absent.
+        factors: leading directions over the same symbols.
+
+    Known at:
+        Row d at the close of session d.
+    """
+
+    sessions: tuple[date, ...]
+    close_return_TxN: Float64[np.ndarray, "T N"]
+    neighbours_TxNxK: Int32[np.ndarray, "T N K"]
+    corr_TxNxK: Float32[np.ndarray, "T N K"]
+    factors: Factors
+
+    def of_kind(self, kind: GraphKind, *, seed: int) -> "Graph":
+        """The graph, or what stands in for it in an ablation.
+
+        Args:
+            kind: ``true``; ``identity``: nobody has neighbours, and nothing is common to all but the mean;
+                ``shuffled``: edges, loadings and betas of another symbol, drawn once for all sessions, so that
+                everything about the graph is kept but who is who.
+            seed: of the draw.
+        """
+        if kind == "identity":
+            return self._alone()
+        return self._shuffled(seed) if kind == "shuffled" else self
+
+    @cached_property
+    def residual_TxN(self) -> Float64[np.ndarray, "T N"]:
+        """Each session's returns less their regression on the loadings known before; see `residual_returns`."""
+        return residual_returns(self.close_return_TxN, self.factors, sessions=self.sessions)
+
+    def residual_label(self, labels_SxN: Float64[np.ndarray, "S N"], rows: range) -> Float64[np.ndarray, "S N"]:
+        """Labels of some sessions less their regression on the loadings known at each signal's close.
+
+        Args:
+            labels_SxN: float64, NaN where unknown.
+            rows: sessions of the signals (S).
+
+        Returns:
+            float64 (S, N); NaN where the label is unknown, or nothing is known to regress it on.
+        """
+        known = [self.factors.known_at(self.sessions[row]) for row in rows]
+        residual_SxN = np.full(labels_SxN.shape, np.nan)
+        for at, fit in enumerate(known):
+            if fit is not None:
+                residual_SxN[at] = residual_row(labels_SxN[at], self.factors, fit)
+        return residual_SxN
+
+    def basis(self, rows: range, mask_SxN: np.ndarray, *, count: int) -> Float32[np.ndarray, "S N D"]:
+        """What is taken off a score: orthonormal columns over the masked-in symbols of each session.
+
+        Args:
+            rows: sessions wanted (S).
+            mask_SxN: bool, symbols that are scored.
+            count: leading directions; the constant and beta come with them.
+
+        Returns:
+            float32 (S, N, count + 2); 0 where masked out, and in columns beyond the rank. Where no fit is known yet,
+            the constant alone.
+
+        Known at:
+            The close of each session.
+        """
+        basis_SxNxD = np.zeros((*mask_SxN.shape, count + 2), dtype=np.float32)
+        for at, row in enumerate(rows):
+            present_N = mask_SxN[at]
+            fit = self.factors.known_at(self.sessions[row])
+            if not present_N.any():
+                continue
+            if fit is None:
+                basis_SxNxD[at, present_N, 0] = present_N.sum() ** -0.5
+                continue
+            found_NxD = projection_basis(
+                self.factors, fit, present_N=present_N, count=count, with_constant=True, with_beta=True
+            )
+            basis_SxNxD[at, :, : found_NxD.shape[1]] = found_NxD
+        return basis_SxNxD
+
+    def _alone(self) -> "Graph":
+        factors = self.factors
+        lonely = replace(
+            factors,
+            loadings_RxNxC=np.where(np.isnan(factors.loadings_RxNxC), np.nan, 0.0),
+            beta_RxN=np.where(np.isnan(factors.beta_RxN), np.nan, 0.0),
+            explained_RxC=np.zeros_like(factors.explained_RxC),
+        )
+        return replace(
+            self,
+            neighbours_TxNxK=np.full_like(self.neighbours_TxNxK, -1),
+            corr_TxNxK=np.zeros_like(self.corr_TxNxK),
+            factors=lonely,
+        )
+
+    def _shuffled(self, seed: int) -> "Graph":
+        n_symbols = self.neighbours_TxNxK.shape[1]
+        place_N = np.random.default_rng(seed).permutation(n_symbols)
+        moved = place_N.astype(np.int32)
+        neighbours = np.full_like(self.neighbours_TxNxK, -1)
+        neighbours[:, place_N] = np.where(self.neighbours_TxNxK >= 0, moved[self.neighbours_TxNxK], -1)
+        corr = np.zeros_like(self.corr_TxNxK)
+        corr[:, place_N] = self.corr_TxNxK
+        factors = self.factors
+        # Deviations stay with their symbols: how much a symbol moves is no matter of the graph.
+        takes_part = np.isfinite(factors.deviation_RxN)
+        loadings, beta = np.zeros_like(factors.loadings_RxNxC), np.zeros_like(factors.beta_RxN)
+        loadings[:, place_N], beta[:, place_N] = np.nan_to_num(factors.loadings_RxNxC), np.nan_to_num(factors.beta_RxN)
+        return replace(
+            self,
+            neighbours_TxNxK=neighbours,
+            corr_TxNxK=corr,
+            factors=replace(
+                factors,
+                loadings_RxNxC=np.where(takes_part[:, :, None], loadings, np.nan),
+                beta_RxN=np.where(takes_part, beta, np.nan),
+            ),
+        )

@@ -1,0 +1,182 @@
+"""One epoch of training and one validation as pure functions of arrays: what `models.train` compiles.
+
+References:
+    I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
+    I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017 (one cosine, no restart).
+    B. T. Polyak, A. B. Juditsky, Acceleration of Stochastic Approximation by Averaging, SIAM Journal on Control and
+    Optimization 30 (1992); here with weights that decay, D. P. Kingma, J. Ba, Adam, ICLR 2015, section 7.2.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Bool, Float32, Int32, Key
+
+from gnn_assets.core.config import TrainingConfig
+from gnn_assets.models.dataset import Dataset
+from gnn_assets.models.losses import LOSSES, mean_ic
+from gnn_assets.models.network import Inputs, Network, Params, ensemble_scores, pad_rows
+
+
+class Examples(NamedTuple):
+    """Inputs and targets over S sessions, or of one without the first axis."""
+
+    inputs: Inputs
+    targets_SxN: Float32[jax.Array, "*S N"]
+    known_SxN: Bool[jax.Array, "*S N"]
+
+    @classmethod
+    def of(cls, data: Dataset, rows: range, *, settings: TrainingConfig, length: int) -> "Examples":
+        """The examples of some rows of a dataset, with empty ones behind them, `length` in all."""
+        targets_SxN, known_SxN = data.targets(settings.target, rows)
+        return cls(Inputs.of(data, rows, length=length), pad_rows(targets_SxN, length), pad_rows(known_SxN, length))
+
+
+class Member(NamedTuple):
+    """One member of the ensemble in training; with a leading axis, all of them.
+
+    Args:
+        params: what gradients move.
+        optimiser: its state.
+        averaging: state of the moving average.
+        average: the average itself, which is judged and kept.
+        finite: False from the first step on that gave a NaN or an infinity; nothing moves any more.
+    """
+
+    params: Params
+    optimiser: Any
+    averaging: Any
+    average: Params
+    finite: Bool[jax.Array, "*E"]
+
+
+class Steering(NamedTuple):
+    """Numbers of an epoch that no program depends on: another choice of them compiles nothing anew.
+
+    Args:
+        rates_M: learning rate of each of its steps.
+        weight_decay: share of the parameters taken off, times the rate.
+        gradient_clip: largest global norm of a gradient.
+        average: decay of the moving average, a step.
+    """
+
+    rates_M: Float32[np.ndarray, " M"]
+    weight_decay: Float32[np.ndarray, ""]
+    gradient_clip: Float32[np.ndarray, ""]
+    average: Float32[np.ndarray, ""]
+
+
+def steering_of(settings: TrainingConfig, *, epoch: int, steps: int) -> Steering:
+    """What steers an epoch (1, 2, ...) of so many steps."""
+    total = settings.epochs * steps
+    rising = int(settings.warm_up * total)
+    schedule = optax.warmup_cosine_decay_schedule(
+        settings.learning_rate / (rising + 1), settings.learning_rate, warmup_steps=rising, decay_steps=total
+    )
+    return Steering(
+        np.asarray(schedule(jnp.arange((epoch - 1) * steps, epoch * steps)), dtype=np.float32),
+        *np.float32([settings.weight_decay, settings.gradient_clip, settings.average]),
+    )
+
+
+def start(network: Network, keys_E: Key[jax.Array, " E"]) -> Member:
+    """Fresh members, one a key."""
+
+    def one(key: Key[jax.Array, ""]) -> Member:
+        params = network.initialise(key)
+        optimiser, averaging = _optimiser(0.0, 0.0, 0.0).init(params), optax.ema(0.0).init(params)
+        return Member(params, optimiser, averaging, params, jnp.bool_(True))
+
+    return jax.vmap(one)(keys_E)
+
+
+def train_epoch(
+    network: Network,
+    loss_name: str,
+    members_E: Member,
+    examples: Examples,
+    order_MxB: Int32[jax.Array, "M B"],
+    key: Key[jax.Array, ""],
+    steering: Steering,
+) -> tuple[Member, Float32[jax.Array, ""]]:
+    """One pass over the examples as a scan of M steps of B sessions; returns the members and their mean loss."""
+
+    def step(members_E: Member, drawn: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Member, jax.Array]:
+        rows_B, key, rate = drawn
+        batch = batch_of(examples, rows_B)
+        keys_E = jax.random.split(key, len(members_E.finite))
+
+        def update(member: Member, key: Key[jax.Array, ""]) -> tuple[Member, Float32[jax.Array, ""]]:
+            loss, gradient = jax.value_and_grad(loss_of)(member.params, network, loss_name, batch, key)
+            return moved(member, loss, gradient, rate=rate, steering=steering), loss
+
+        return jax.vmap(update)(members_E, keys_E)
+
+    keys_M = jax.random.split(key, len(order_MxB))
+    members_E, losses_MxE = jax.lax.scan(step, members_E, (order_MxB, keys_M, steering.rates_M))
+    return members_E, losses_MxE.mean()
+
+
+def batch_of(examples: Examples, rows_B: Int32[jax.Array, " B"]) -> Examples:
+    """Some sessions of the examples, in that order."""
+    return jax.tree.map(lambda array: array[rows_B], examples)
+
+
+def loss_of(
+    params: Params, network: Network, loss_name: str, batch: Examples, key: Key[jax.Array, ""]
+) -> Float32[jax.Array, ""]:
+    """The loss of one member on a batch, with dropout."""
+    drop_key, loss_key = jax.random.split(key)
+    keys_B = jax.random.split(drop_key, len(batch.known_SxN))
+    scores_BxN = jax.vmap(network.scores, in_axes=(None, 0, 0))(params, batch.inputs, keys_B)
+    return LOSSES[loss_name](scores_BxN, batch.targets_SxN, batch.known_SxN, loss_key)
+
+
+def moved(
+    member: Member,
+    loss: Float32[jax.Array, ""],
+    gradient: Params,
+    *,
+    rate: Float32[jax.Array, ""],
+    steering: Steering,
+) -> Member:
+    """A member after one gradient; the same as before if loss, gradient or parameters are not finite."""
+    optimiser = _optimiser(rate, steering.weight_decay, steering.gradient_clip)
+    change, state = optimiser.update(gradient, member.optimiser, member.params)
+    params = optax.apply_updates(member.params, change)
+    average, averaging = optax.ema(steering.average, debias=True).update(params, member.averaging)
+    finite = member.finite & jnp.isfinite(loss + optax.tree.norm(gradient) + optax.tree.norm(params))
+    after = Member(params, state, averaging, average, finite)
+    return jax.tree.map(partial(jnp.where, finite), after, member)._replace(finite=finite)
+
+
+def validate(
+    network: Network, params_E: Params, examples: Examples, rows_V: Int32[jax.Array, " V"]
+) -> Float32[jax.Array, ""]:
+    """Mean IC of an ensemble over some sessions, which go through one by one: their number costs no memory."""
+
+    def one(row: Int32[jax.Array, ""]) -> tuple[Float32[jax.Array, " N"], ...]:
+        session = jax.tree.map(lambda array: array[row], examples)
+        return ensemble_scores(network, params_E, session.inputs), session.targets_SxN, session.known_SxN
+
+    return mean_ic(*jax.lax.map(one, rows_V))
+
+
+def _optimiser(
+    rate: float | Float32[jax.Array, ""],
+    weight_decay: float | Float32[jax.Array, ""],
+    gradient_clip: float | Float32[jax.Array, ""],
+) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.clip_by_global_norm(gradient_clip),
+        # Offsets and scales of a norm are not a matter of size.
+        optax.adamw(
+            rate,
+            weight_decay=weight_decay,
+            mask=lambda params: jax.tree.map(lambda array: array.ndim > 1, params),
+        ),
+    )
