@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test quick lint types drills lock clean
+.PHONY: help setup demo dev test quick lint types drills profile lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "  make %-8s%s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ types: setup ## static types
 drills: setup ## the long evidence: thousands of flips, hundreds of kills, a browser on the real UI
 	@deploy/drill-packages
 	@$(BIN)/python -m pytest -m drill $(WORKERS) -rA
+
+profile: setup ## where the time of one training step goes
+	@$(BIN)/python benchmarks/profile_training.py $(ARGS)
 
 lock: setup ## make requirements.lock anew from pyproject.toml
 	@deploy/lock

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float64, Integer
 from benchmarks.quality.dirt import LARGEST_JUMP, believed
 from gnn_assets.core.errors import DataError
 from gnn_assets.core.hashing import sha256_hex
-from gnn_assets.models.bars import FIELDS, Bars
+from gnn_assets.models.bars import Bars
 
 _KEY = ("symbol", "session")
+_FIELDS = ("open", "high", "low", "close", "volume")
 _DROPPED = (
     "without symbol or session",
     "without a close above 0",
@@ -138,7 +139,7 @@ def _typed(data: bytes, path: Path) -> pl.DataFrame:
             do="rename or add them",
         )
     session = pl.col("session").str.to_date() if frame.schema["session"] == pl.String else pl.col("session")
-    fields = [pl.col(name).cast(pl.Float64) for name in FIELDS if name in frame.columns]
+    fields = [pl.col(name).cast(pl.Float64) for name in _FIELDS if name in frame.columns]
     try:
         return frame.select(
             pl.col("symbol").cast(pl.String),

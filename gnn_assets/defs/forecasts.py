@@ -19,11 +19,11 @@ from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import (
     FORECAST_SECTIONS,
-    GRAPH_SETTINGS,
-    ZOO,
+    MODEL_GRAPH_SETTINGS,
     champion_config,
     forecast_code_version,
     served_champion,
+    zoo_modules,
 )
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
@@ -240,9 +240,9 @@ STAGES = (
         report=_forecasts_report,
         shelf=TableShelf(FORECASTS),
         code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card", "gnn_assets.forecasts.verify"),
-        plugins=lambda config: (f"{ZOO}.{config.models.candidate}", measure_module(config)),
+        plugins=lambda config: (*zoo_modules([config.models.candidate], config), measure_module(config)),
         sections=(
-            *("calendar", "execution", *GRAPH_SETTINGS, "models", "forecasts"),
+            *("calendar", "execution", *MODEL_GRAPH_SETTINGS, "models", "forecasts"),
             *("runtime.threads", "ages.forecasts"),
         ),
         deps=("universe", "market_bars", "returns", "correlation_graphs", "champion"),

@@ -5,14 +5,17 @@ from datetime import date
 
 import polars as pl
 
+from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.config import Config
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
-from gnn_assets.defs.recipe import GRAPH_SETTINGS, RECIPE_SECTIONS, ZOO, recipe_hash
+from gnn_assets.defs.recipe import MODEL_GRAPH_SETTINGS, RECIPE_SECTIONS, recipe_hash, zoo_modules
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
+from gnn_assets.graphs.neighbours import graph_arrays
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.models.bars import Bars
 from gnn_assets.models.candidate import (
     Candidate,
     candidate_folds,
@@ -20,7 +23,8 @@ from gnn_assets.models.candidate import (
     train_candidate,
 )
 from gnn_assets.models.checks import predictions_checks, weights_checks
-from gnn_assets.models.dataset import Dataset, build_dataset
+from gnn_assets.models.dataset import Dataset, Recipe, build_dataset
+from gnn_assets.models.graph import Graph
 from gnn_assets.models.runtime import start
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import fold_part, variants
@@ -43,15 +47,22 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
     known: date = graph["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     panel = panel_of(platform, inputs[RETURNS.name])
     sessions = [session for session in panel.sessions if session <= known]
+    close_return_TxN = panel.values("close_return", sessions=sessions, symbols=symbols)
     return build_dataset(
-        panel.values("close_return", sessions=sessions, symbols=symbols),
+        Bars.of(
+            close_return_TxN,
+            {name: panel.values(name, sessions=sessions, symbols=symbols) for name in VALUES},
+            sessions=sessions,
+            symbols=symbols,
+        ),
+        Graph.of(
+            close_return_TxN,
+            graph_arrays(graph, sessions=sessions, symbols=symbols, k=config.graphs.k),
+            sessions=sessions,
+            factors=config.graphs.factors,
+        ),
         panel.values("fill_return", sessions=sessions, symbols=symbols),
-        graph,
-        sessions=sessions,
-        symbols=symbols,
-        features=config.models.features,
-        execution=config.execution,
-        k=config.graphs.k,
+        recipe=Recipe.of(config),
     )
 
 
@@ -223,7 +234,7 @@ def _chosen(part: str, model: str, told: dict[str, object]) -> bool:
 
 
 def _zoo(config: Config) -> tuple[str, ...]:
-    return tuple(f"{ZOO}.{plugin}" for plugin in sorted({variant.plugin for variant in variants(config.models)}))
+    return zoo_modules([variant.plugin for variant in variants(config.models)], config)
 
 
 STAGES = (
@@ -235,7 +246,7 @@ STAGES = (
         shelf=WeightsShelf(),
         code=("gnn_assets.models.candidate", "gnn_assets.bars.universe"),
         plugins=_zoo,
-        sections=("models", "execution", *GRAPH_SETTINGS, "runtime.threads"),
+        sections=("models", "execution", *MODEL_GRAPH_SETTINGS, "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs"),
         checks=lambda _config: ("loss_finite", "curves_finite", "all_folds_trained", "validation_ic"),
         follows="correlation_graphs",
@@ -249,7 +260,7 @@ STAGES = (
         shelf=TableShelf(OOS_PREDICTIONS),
         code=("gnn_assets.models.candidate", "gnn_assets.bars.universe"),
         plugins=_zoo,
-        sections=("models", "execution", *GRAPH_SETTINGS, "runtime.threads"),
+        sections=("models", "execution", *MODEL_GRAPH_SETTINGS, "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs", WEIGHTS),
         checks=lambda _config: ("training_end_before_session", "scores_finite", "scored_share"),
         follows="correlation_graphs",

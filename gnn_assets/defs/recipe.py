@@ -1,5 +1,7 @@
 """What a forecast is made from, by name: shared by the asset that publishes it and the command that verifies it."""
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from gnn_assets.core.config import Config, restored
@@ -15,13 +17,15 @@ ZOO = "gnn_assets.models.zoo"
 # What a graph is made by; the rest of its section is about checks, drift and what models make of graphs.
 _GRAPH = ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag")
 GRAPH_SETTINGS = tuple(f"graphs.{name}" for name in _GRAPH)
+# What models make of graphs besides.
+MODEL_GRAPH_SETTINGS = (*GRAPH_SETTINGS, "graphs.factors")
 
 # What is stored of the configuration beside weights; `recipe_hash` says which part of it makes another recipe.
 RECIPE_SECTIONS = ("universe", "execution", "graphs", "models")
 # The part of it that weights are served by, whatever is configured by then.
 _SERVED_SECTIONS = ("execution", "graphs", "models")
 # What a forecast's bits depend on.
-FORECAST_SECTIONS = ("calendar", "universe", "bars", "execution", *GRAPH_SETTINGS, "models", "forecasts")
+FORECAST_SECTIONS = ("calendar", "universe", "bars", "execution", *MODEL_GRAPH_SETTINGS, "models", "forecasts")
 _FORECAST_CODE = (
     "gnn_assets.forecasts.publish",
     "gnn_assets.forecasts.card",
@@ -33,8 +37,8 @@ _FORECAST_CODE = (
 _TRAINED_BY = {
     "universe": ("file",),
     "execution": ("fill", "horizon"),
-    "graphs": _GRAPH,
-    "models": ("candidate", "seed", "features", "folds", "network", "training"),
+    "graphs": (*_GRAPH, "factors"),
+    "models": ("candidate", "seed", "features", "targets", "folds"),
 }
 
 
@@ -42,14 +46,25 @@ def recipe_hash(config: Config) -> str:
     """Hash of what the candidate's own training reads: equal ones and newer data make a refresh, others a new recipe."""
     stored = config.slice(*_TRAINED_BY)
     recipe = {section: {name: stored[section][name] for name in names} for section, names in _TRAINED_BY.items()}
-    # A candidate with settings of its own, such as ridge, has them under its name.
-    own = stored["models"].get(config.models.candidate)
+    # What each plug-in reads stands under its name; networks share `training`.
+    own = {name: stored["models"].get(name) for name in (*plugins_of(config.models.candidate, config), "training")}
     return json_hash({**recipe, "own": own})
+
+
+def plugins_of(model: str, config: Config) -> tuple[str, ...]:
+    """The plug-in of a model, and those it is put together from."""
+    return (model, *config.models.blend.members) if model == "blend" else (model,)
+
+
+def zoo_modules(models: Iterable[str], config: Config) -> tuple[str, ...]:
+    """Modules of all the plug-ins behind some models, sorted."""
+    return tuple(sorted({f"{ZOO}.{name}" for model in models for name in plugins_of(model, config)}))
 
 
 def forecast_code_version(config: Config) -> str:
     """Version of the code between bars and forecast, the plug-ins of measure and candidate included."""
-    return code_version(*_FORECAST_CODE, f"{ZOO}.{config.models.candidate}", f"{MEASURES}.{config.graphs.measure}")
+    zoo = zoo_modules([config.models.candidate], config)
+    return code_version(*_FORECAST_CODE, *zoo, f"{MEASURES}.{config.graphs.measure}")
 
 
 def champion_config(platform: Platform, champion: Champion) -> Config:

@@ -19,10 +19,9 @@ from gnn_assets.defs.plots import bars, calibration
 from gnn_assets.defs.reports import report_file, write_report
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.models.schema import OOS_PREDICTIONS
-from gnn_assets.models.variants import NO_GRAPH
+from gnn_assets.models.variants import NO_GRAPH, SHUFFLED
 from gnn_assets.store.versions import Lineage
 
-_SHUFFLED = "_shuffled"
 _BP = 1e4
 _TOLD = ("ic", "rank_ic", "icir", "mae", "rmse", "calibration_slope")
 
@@ -47,7 +46,7 @@ class CardShelf(TableShelf):
 def ablations(config: Config) -> dict[str, str]:
     """The candidate shown another graph: model → what that graph is, in words."""
     candidate = config.models.candidate
-    return {candidate + NO_GRAPH: "no graph", candidate + _SHUFFLED: "a shuffled graph"}
+    return {candidate + NO_GRAPH: "no graph", candidate + SHUFFLED: "a shuffled graph"}
 
 
 def _score_cards(run: StageRun) -> pl.DataFrame:

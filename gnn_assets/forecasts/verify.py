@@ -11,14 +11,18 @@ from typing import Any
 
 import polars as pl
 
+from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.returns import returns_of
+from gnn_assets.bars.revisions import chosen, latest
 from gnn_assets.core.config import Config
 from gnn_assets.core.sessions import Exchanges
 from gnn_assets.forecasts.card import libraries, rows_hash
 from gnn_assets.forecasts.publish import Market, Served, forecast_session
 from gnn_assets.graphs.correlation import measured_neighbours
-from gnn_assets.graphs.neighbours import graph_frame
-from gnn_assets.models.dataset import build_dataset
+from gnn_assets.graphs.neighbours import graph_arrays, graph_frame
+from gnn_assets.models.bars import Bars
+from gnn_assets.models.dataset import Recipe, build_dataset
+from gnn_assets.models.graph import Graph
 from gnn_assets.store.panel import to_panel
 
 
@@ -131,15 +135,22 @@ def market_at(
         to_panel(returns, name, sessions=sessions, symbols=symbols) for name in ("close_return", "fill_return")
     )
     neighbours = measured_neighbours(close_return_TxN, config=graphs, sessions=[len(sessions) - 1])
+    levels = chosen(latest(bars.filter(pl.col("session") <= session), known_at=known_at), config.bars.sources)
     data = build_dataset(
-        close_return_TxN,
+        Bars.of(
+            close_return_TxN,
+            {name: to_panel(levels, name, sessions=sessions, symbols=symbols) for name in VALUES},
+            sessions=sessions,
+            symbols=symbols,
+        ),
+        Graph.of(
+            close_return_TxN,
+            graph_arrays(graph_frame(neighbours, sessions, symbols), sessions=sessions, symbols=symbols, k=graphs.k),
+            sessions=sessions,
+            factors=graphs.factors,
+        ),
         fill_return_TxN,
-        graph_frame(neighbours, sessions, symbols),
-        sessions=sessions,
-        symbols=symbols,
-        features=config.models.features,
-        execution=config.execution,
-        k=graphs.k,
+        recipe=Recipe.of(config),
     )
     return Market(data=data, fill_returns_TxN=fill_return_TxN, sources=sources_on(session, returns))
 

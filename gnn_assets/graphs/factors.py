@@ -198,7 +198,9 @@ def projection_basis(
 ) -> np.ndarray:
     """Orthonormal basis, over the symbols present, of a fit's leading directions, the constant and beta.
 
-    A symbol without loadings counts with 0 on every direction and the mean beta: nothing is known of it, so nothing
+    Loadings are of standardised returns; times its deviation they are how a symbol's return moves with each direction.
+    A score without a part along these has no return from any move of theirs: on NASDAQ 2015 and 2016 that steadied the
+    daily IC of a score, where loadings of standardised returns left some of it. A symbol without loadings counts with 0 on every direction and the mean beta: nothing is known of it, so nothing
     but the mean is taken off it.
 
     Args:
@@ -218,7 +220,8 @@ def projection_basis(
     beta_n = factors.beta_RxN[fit, present_N]
     known = np.isfinite(beta_n)
     beta_n = np.where(known, beta_n, beta_n[known].mean() if known.any() else 0.0)
-    directions = [np.nan_to_num(factors.loadings_RxNxC[fit, present_N, :count])]
+    deviation_n = factors.deviation_RxN[fit, present_N]
+    directions = [np.nan_to_num(factors.loadings_RxNxC[fit, present_N, :count] * deviation_n[:, None])]
     if with_constant:
         directions.append(np.ones((len(beta_n), 1)))
     if with_beta:

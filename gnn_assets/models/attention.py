@@ -64,9 +64,7 @@ def _forward(
     return messages_NxAxD, (values_NxAxD, place_KxN, raw_KxNxA, share_KxNxA, messages_NxAxD)
 
 
-def _backward(
-    saved: Saved, slope_NxAxD: Float32[jax.Array, "N A D"]
-) -> tuple[jax.Array, jax.Array, jax.Array, None]:
+def _backward(saved: Saved, slope_NxAxD: Float32[jax.Array, "N A D"]) -> tuple[jax.Array, jax.Array, jax.Array, None]:
     """Gradients of `attend`; differentiated by itself, XLA takes two passes more over the gathered rows."""
     values_NxAxD, place_KxN, raw_KxNxA, share_KxNxA, messages_NxAxD = saved
     of_share_KxNxA = jnp.einsum("nad,knad->kna", slope_NxAxD, _gather(values_NxAxD, place_KxN))
@@ -88,6 +86,8 @@ def _gather(rows_N: Float32[jax.Array, "N ..."], place_KxN: Int32[jax.Array, "K 
     return rows_N.at[place_KxN].get(mode="promise_in_bounds")
 
 
-def _scatter(rows_KxN: Float32[jax.Array, "K N ..."], place_KxN: Int32[jax.Array, "K N"]) -> Float32[jax.Array, "N ..."]:
+def _scatter(
+    rows_KxN: Float32[jax.Array, "K N ..."], place_KxN: Int32[jax.Array, "K N"]
+) -> Float32[jax.Array, "N ..."]:
     empty = jnp.zeros(rows_KxN.shape[1:], dtype=rows_KxN.dtype)
     return empty.at[place_KxN].add(rows_KxN, mode="promise_in_bounds")

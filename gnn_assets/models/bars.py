@@ -1,6 +1,6 @@
 """Bars as dense arrays, as features are made from them: what happened inside a session, and from one to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -10,7 +10,6 @@ from jaxtyping import Float64
 
 from gnn_assets.core.errors import DataError
 
-FIELDS = ("open", "high", "low", "close", "volume")
 _Panel = Float64[np.ndarray, "T N"]
 
 
@@ -39,6 +38,23 @@ class Bars:
     symbols: tuple[str, ...]
     close_return_TxN: _Panel
     values: dict[str, _Panel] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        close_return_TxN: _Panel,
+        values: Mapping[str, _Panel],
+        *,
+        sessions: Sequence[date],
+        symbols: Sequence[str],
+    ) -> "Bars":
+        """Bars with values as stored panels hold them: rounded to float32, whichever way they came here.
+
+        Raises:
+            DataError: if a return is infinite.
+        """
+        rounded = {name: values_TxN.astype(np.float32).astype(np.float64) for name, values_TxN in values.items()}
+        return cls(tuple(sessions), tuple(symbols), close_return_TxN, rounded)
 
     def __post_init__(self) -> None:
         require_finite(self.close_return_TxN, "close_return", sessions=self.sessions, symbols=self.symbols)

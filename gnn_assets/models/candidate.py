@@ -1,4 +1,4 @@
-"""A candidate: fold weights for judging and a final refit for serving, of the model, its ablation and its baselines.
+"""A candidate: fold weights for judging and a final refit for serving, of the model, its ablations and its baselines.
 
 A part is named ``<model>/fold_00`` or ``<model>/refit``. What a reader must know of the weights stands in `facts`, which
 holds no time of day and no duration: equal inputs give equal facts.
@@ -8,10 +8,8 @@ Known at:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,16 +19,16 @@ from jaxtyping import Float32, Shaped
 from gnn_assets.core.config import ModelsConfig
 from gnn_assets.core.errors import DataError, ModelError
 from gnn_assets.core.folds import Fold, walk_forward
+from gnn_assets.models.chain import Plan, foretelling, train_chain
+from gnn_assets.models.checkpoint import NO_CHECKPOINT, Checkpoint
 from gnn_assets.models.dataset import Dataset
-from gnn_assets.models.fitted import Fitted, Progress
+from gnn_assets.models.fitted import Progress
 from gnn_assets.models.runtime import library_versions, thread_count
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.side_by_side import side_by_side
-from gnn_assets.models.variants import Variant, fold_part, refit_part, variant_of, variants
+from gnn_assets.models.variants import Variant, fold_part, variant_of, variants
 from gnn_assets.store.panel import from_panel
 
-# Share of training after which the time left is told.
-_FORETELLING = 0.05
 # Gives the arrays of a part by its name; asked only for parts that have arrays.
 LoadPart = Callable[[str], Mapping[str, Shaped[np.ndarray, "..."]]]
 
@@ -43,19 +41,13 @@ class Candidate:
         parts: part → its arrays; models with nothing to train have none.
         facts: JSON data: models, threads, libraries, and for each part its seed, its sessions and how training went.
         seconds: part → seconds of training; for people, never stored beside the weights.
+        attempts: part → tries it took; likewise.
     """
 
     parts: Mapping[str, Mapping[str, Float32[np.ndarray, "..."]]]
     facts: Mapping[str, Any]
     seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class _Trained:
-    part: str
-    fitted: Fitted
-    facts: Mapping[str, Any]
-    seconds: float
+    attempts: Mapping[str, int] = field(default_factory=dict)
 
 
 def candidate_folds(data: Dataset, *, config: ModelsConfig, purge: int) -> tuple[Fold, ...]:
@@ -78,12 +70,19 @@ def candidate_folds(data: Dataset, *, config: ModelsConfig, purge: int) -> tuple
 
 
 def train_candidate(
-    data: Dataset, *, folds: Sequence[Fold], config: ModelsConfig, purge: int, progress: Progress
+    data: Dataset,
+    *,
+    folds: Sequence[Fold],
+    config: ModelsConfig,
+    purge: int,
+    progress: Progress,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Candidate:
     """Trains every model on every fold, then once more on the newest labels.
 
     The refit trains for the median best epoch of the folds, on the newest `train + validation` sessions whose labels
-    are known. Seeds depend on the fold alone: a model and its ablation start from the same parameters.
+    are known. Seeds depend on the fold alone: a model and its ablations start from the same parameters. A part that
+    fails says so in its facts, and the others are trained all the same.
 
     Args:
         data: features, graph and labels.
@@ -92,6 +91,7 @@ def train_candidate(
         purge: sessions until a label is known.
         progress: called on this thread with the finished share of all training and a line with the part, its loss,
             its IC and the seconds left.
+        checkpoint: of this very recipe and data; what was trained before is taken from there.
 
     Raises:
         DataError: if fewer labels are known than a refit needs.
@@ -105,76 +105,27 @@ def train_candidate(
             was=newest,
             do="shorten models.folds.train or models.folds.validation",
         )
-    started = perf_counter()
-
-    def timed(share: float, text: str) -> None:
-        # The first epochs are mostly compilation: nothing can be foretold from them.
-        left = (perf_counter() - started) * (1 - share) / share
-        progress(share, f"{text}, about {left:.0f} s left" if share > _FORETELLING else text)
-
-    chains = [
-        partial(_train_chain, variant, data, folds=folds, refit=refit, config=config, purge=purge)
-        for variant in variants(config)
-    ]
-    # The candidate and its ablation take all the time; the baselines are done before a line about them is read.
-    trained = [*side_by_side(chains[:2], progress=timed), *(chain(_unheard) for chain in chains[2:])]
-    told = [part for chain in trained for part in chain]
+    plan = Plan(data, tuple(folds), refit, purge, config, checkpoint)
+    chains = [partial(train_chain, variant, plan) for variant in variants(config)]
+    # The candidate and its ablations take the time; the baselines are done one by one, with every thread for each.
+    ahead = sum(variant.plugin == config.candidate for variant in variants(config))
+    told = side_by_side(chains[:ahead], workers=config.training.workers, progress=foretelling(progress))
+    trained = [part for chain in (*told, *(chain(_unheard) for chain in chains[ahead:])) for part in chain]
+    failed = sum(bool(part.facts["failure"]) for part in trained)
     return Candidate(
-        parts={trained.part: trained.fitted.arrays for trained in told if trained.fitted.arrays},
+        parts={part.name: part.arrays for part in trained if part.arrays},
         facts={
             "models": {each.model: {"plugin": each.plugin, "graph": each.graph} for each in variants(config)},
             "symbols": list(data.symbols),
             "features": list(data.feature_names),
             "threads": thread_count(),
             "libraries": library_versions(),
-            "parts": {trained.part: trained.facts for trained in told},
+            "success_rate": 1 - failed / len(trained),
+            "parts": {part.name: part.facts for part in trained},
         },
-        seconds={trained.part: trained.seconds for trained in told},
+        seconds={part.name: part.seconds for part in trained},
+        attempts={part.name: part.attempts for part in trained},
     )
-
-
-def _train_chain(
-    variant: Variant,
-    data: Dataset,
-    progress: Progress,
-    *,
-    folds: Sequence[Fold],
-    refit: range,
-    config: ModelsConfig,
-    purge: int,
-) -> list[_Trained]:
-    """Trains one model: fold by fold, then the refit, which needs the folds' best epochs."""
-    seen, plugin = variant.seen(data), variant.load()
-    trained: list[_Trained] = []
-
-    def train(part: str, seed: int, *, fold: Fold | None, epochs: int | None) -> None:
-        rows, validation, test = (refit, None, None) if fold is None else (fold.train, fold.validation, fold.test)
-
-        def report(share: float, text: str) -> None:
-            progress((len(trained) + share) / (len(folds) + 1), f"{part}: {text}")
-
-        before = perf_counter()
-        fitted = plugin.fit(
-            seen, train=rows, validation=validation, config=config, seed=seed, epochs=epochs, progress=report
-        )
-        facts = {
-            "seed": seed,
-            "train": _ends(data, rows),
-            "validation": _ends(data, validation),
-            "test": _ends(data, test),
-            "training_end": data.sessions[(validation or rows)[-1] + purge].isoformat(),
-            "best_epoch": fitted.best_epoch,
-            "validation_ic": fitted.validation_ic,
-            "curve": [dict(point) for point in fitted.curve],
-            "failure": fitted.failure,
-        }
-        trained.append(_Trained(part, fitted, facts, perf_counter() - before))
-
-    for fold in folds:
-        train(fold_part(variant.model, fold.number), _seed(config, fold.number + 1), fold=fold, epochs=None)
-    epochs = max(1, round(median(each.fitted.best_epoch for each in trained)))
-    train(refit_part(variant.model), _seed(config, 0), fold=None, epochs=epochs)
-    return trained
 
 
 def predict_sessions(
@@ -199,9 +150,7 @@ def predict_sessions(
         WeightsMismatch: if the arrays do not fit the model.
     """
     variant = variant_of(model, config)
-    plugin = variant.load()
-    arrays = load_part(part) if plugin.expected_shapes(data, config) else {}
-    return plugin.predict(arrays, variant.seen(data), sessions=sessions, config=config)
+    return _scores(load_part, variant.seen(data, config=config), variant, part=part, sessions=sessions, config=config)
 
 
 def predict_out_of_sample(
@@ -231,12 +180,11 @@ def predict_out_of_sample(
     """
     frames = []
     for variant in variants(config):
+        seen = variant.seen(data, config=config)
         for fold in folds:
             part = fold_part(variant.model, fold.number)
             training_end = _training_end(facts, part, first_test=data.sessions[fold.test[0]].isoformat())
-            scores_SxN = predict_sessions(
-                load_part, data, model=variant.model, part=part, sessions=fold.test, config=config
-            )
+            scores_SxN = _scores(load_part, seen, variant, part=part, sessions=fold.test, config=config)
             tested = data.sessions[fold.test.start : fold.test.stop]
             frames.append(
                 from_panel(scores_SxN, "score", sessions=tested, symbols=data.symbols).with_columns(
@@ -266,12 +214,12 @@ def _training_end(facts: Mapping[str, Any], part: str, *, first_test: str) -> st
     return training_end
 
 
-def _seed(config: ModelsConfig, number: int) -> int:
-    return int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
-
-
-def _ends(data: Dataset, rows: range | None) -> list[str] | None:
-    return None if rows is None else [data.sessions[rows[0]].isoformat(), data.sessions[rows[-1]].isoformat()]
+def _scores(
+    load_part: LoadPart, seen: Dataset, variant: Variant, *, part: str, sessions: range, config: ModelsConfig
+) -> Float32[np.ndarray, "S N"]:
+    plugin = variant.load()
+    arrays = load_part(part) if plugin.expected_shapes(seen, config) else {}
+    return plugin.predict(arrays, seen, sessions=sessions, config=config)
 
 
 def _unheard(share: float, text: str) -> None:

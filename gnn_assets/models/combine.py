@@ -27,6 +27,6 @@ def combined(
         Each row at its session's close.
     """
     mask_SxN = data.mask_TxN[sessions.start : sessions.stop]
-    mean_SxN = sum(standardise(each, mask_SxN) for each in scores) / len(scores)
+    mean_SxN = np.mean([standardise(each, mask_SxN) for each in scores], axis=0)
     projected_SxN = data.project_off(mean_SxN.astype(np.float32), sessions)
     return np.where(mask_SxN, standardise(projected_SxN, mask_SxN), np.nan).astype(np.float32)

@@ -1,14 +1,13 @@
 """What a model sees and what it is asked for, as dense arrays over (session, symbol)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64
 
-from gnn_assets.core.config import ExecutionConfig, FeaturesConfig, TargetsConfig
+from gnn_assets.core.config import Config, ExecutionConfig, FeaturesConfig, TargetsConfig
 from gnn_assets.core.errors import DataError
 from gnn_assets.models.bars import Bars, require_finite
 from gnn_assets.models.features.build import graph_features, own_features
@@ -20,9 +19,9 @@ from gnn_assets.models.graph import Graph, GraphKind
 Target = Literal["label", "residual", "scaled"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Recipe:
-    """The settings a dataset is made by.
+    """The settings a dataset is made by; `of` takes them from the configuration.
 
     Args:
         features: groups, windows, scaling.
@@ -35,6 +34,12 @@ class Recipe:
     targets: TargetsConfig
     projected: int
     execution: ExecutionConfig
+
+    @classmethod
+    def of(cls, config: Config) -> "Recipe":
+        """The settings of a configuration."""
+        models = config.models
+        return cls(models.features, models.targets, config.graphs.factors.projected, config.execution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +169,7 @@ class Dataset:
         return int(max(featured[0], warm, linked[0] if linked.size else 0))
 
 
-def build_dataset(
-    bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray, "T N"], *, recipe: Recipe
-) -> Dataset:
+def build_dataset(bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray, "T N"], *, recipe: Recipe) -> Dataset:
     """Makes the arrays.
 
     Args:

@@ -1,14 +1,17 @@
 """The correlation graph as models see it, and what it is replaced by to tell what it is worth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Float32, Int32
+from jaxtyping import Float32, Float64, Int32
+from threadpoolctl import threadpool_limits
 
-from gnn_assets.graphs.factors import Factors, projection_basis, residual_returns, residual_row
+from gnn_assets.core.config import FactorsConfig
+from gnn_assets.graphs.factors import Factors, factor_loadings, projection_basis, residual_returns, residual_row
 
 # As it is; every symbol alone; the same graph with the symbols' places in it exchanged.
 GraphKind = Literal["true", "identity", "shuffled"]
@@ -34,6 +37,26 @@ class Graph:
     neighbours_TxNxK: Int32[np.ndarray, "T N K"]
     corr_TxNxK: Float32[np.ndarray, "T N K"]
     factors: Factors
+
+    @classmethod
+    def of(
+        cls,
+        close_return_TxN: Float64[np.ndarray, "T N"],
+        edges: tuple[Int32[np.ndarray, "T N K"], Float32[np.ndarray, "T N K"]],
+        *,
+        sessions: Sequence[date],
+        factors: FactorsConfig,
+    ) -> "Graph":
+        """The graph of some returns.
+
+        Args:
+            close_return_TxN: float64, adjusted log returns; NaN where absent.
+            edges: neighbours and their correlations, as `graph_arrays` gives them.
+            sessions: the row axis.
+            factors: how leading directions are fitted.
+        """
+        loadings = factor_loadings(close_return_TxN, sessions=sessions, config=factors)
+        return cls(tuple(sessions), close_return_TxN, *edges, loadings)
 
     def of_kind(self, kind: GraphKind, *, seed: int) -> "Graph":
         """The graph, or what stands in for it in an ablation.
@@ -65,9 +88,10 @@ class Graph:
         """
         known = [self.factors.known_at(self.sessions[row]) for row in rows]
         residual_SxN = np.full(labels_SxN.shape, np.nan)
-        for at, fit in enumerate(known):
-            if fit is not None:
-                residual_SxN[at] = residual_row(labels_SxN[at], self.factors, fit)
+        with threadpool_limits(limits=1, user_api="blas"):
+            for at, fit in enumerate(known):
+                if fit is not None:
+                    residual_SxN[at] = residual_row(labels_SxN[at], self.factors, fit)
         return residual_SxN
 
     def basis(self, rows: range, mask_SxN: np.ndarray, *, count: int) -> Float32[np.ndarray, "S N D"]:
@@ -86,18 +110,20 @@ class Graph:
             The close of each session.
         """
         basis_SxNxD = np.zeros((*mask_SxN.shape, count + 2), dtype=np.float32)
-        for at, row in enumerate(rows):
-            present_N = mask_SxN[at]
-            fit = self.factors.known_at(self.sessions[row])
-            if not present_N.any():
-                continue
-            if fit is None:
-                basis_SxNxD[at, present_N, 0] = present_N.sum() ** -0.5
-                continue
-            found_NxD = projection_basis(
-                self.factors, fit, present_N=present_N, count=count, with_constant=True, with_beta=True
-            )
-            basis_SxNxD[at, :, : found_NxD.shape[1]] = found_NxD
+        # One thread: how a decomposition is divided among threads changes its last bits.
+        with threadpool_limits(limits=1, user_api="blas"):
+            for at, row in enumerate(rows):
+                present_N = mask_SxN[at]
+                fit = self.factors.known_at(self.sessions[row])
+                if not present_N.any():
+                    continue
+                if fit is None:
+                    basis_SxNxD[at, present_N, 0] = present_N.sum() ** -0.5
+                    continue
+                found_NxD = projection_basis(
+                    self.factors, fit, present_N=present_N, count=count, with_constant=True, with_beta=True
+                )
+                basis_SxNxD[at, :, : found_NxD.shape[1]] = found_NxD
         return basis_SxNxD
 
     def _alone(self) -> "Graph":

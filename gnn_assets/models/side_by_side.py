@@ -11,9 +11,7 @@ from gnn_assets.models.fitted import Progress
 Result = TypeVar("Result")
 
 
-def side_by_side(
-    jobs: Sequence[Callable[[Progress], Result]], *, workers: int, progress: Progress
-) -> list[Result]:
+def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, workers: int, progress: Progress) -> list[Result]:
     """Runs every job in a thread, so many at once; the others wait for their turn.
 
     Compiled programs run outside Python's lock, so two small networks fill two cores. If a job fails, or the caller is

@@ -54,32 +54,43 @@ class Member(NamedTuple):
     finite: Bool[jax.Array, "*E"]
 
 
-class Steering(NamedTuple):
-    """Numbers of an epoch that no program depends on: another choice of them compiles nothing anew.
+class Epoch(NamedTuple):
+    """What one epoch is steered by; no program depends on the numbers, so another choice compiles nothing anew.
 
     Args:
-        rates_M: learning rate of each of its steps.
+        order_MxB: int32, the examples of each of its M steps.
+        key: of dropout, and of the loss.
+        rates_M: learning rate of each step.
         weight_decay: share of the parameters taken off, times the rate.
         gradient_clip: largest global norm of a gradient.
         average: decay of the moving average, a step.
     """
 
-    rates_M: Float32[np.ndarray, " M"]
-    weight_decay: Float32[np.ndarray, ""]
-    gradient_clip: Float32[np.ndarray, ""]
-    average: Float32[np.ndarray, ""]
+    order_MxB: Int32[jax.Array, "M B"]
+    key: Key[jax.Array, ""]
+    rates_M: Float32[jax.Array, " M"]
+    weight_decay: Float32[jax.Array, ""]
+    gradient_clip: Float32[jax.Array, ""]
+    average: Float32[jax.Array, ""]
 
 
-def steering_of(settings: TrainingConfig, *, epoch: int, steps: int) -> Steering:
-    """What steers an epoch (1, 2, ...) of so many steps."""
+def epoch_of(settings: TrainingConfig, *, number: int, n_rows: int, steps: int, seed: int) -> Epoch:
+    """Epoch 1, 2, ... of a training on `n_rows` sessions: a function of seed and number, not of what went before.
+
+    What is left over by the last full step is another part of the sessions in each epoch.
+    """
+    length = settings.sessions_per_step
+    drawn = np.random.default_rng((seed, number)).permutation(n_rows)[: steps * length]
     total = settings.epochs * steps
     rising = int(settings.warm_up * total)
     schedule = optax.warmup_cosine_decay_schedule(
         settings.learning_rate / (rising + 1), settings.learning_rate, warmup_steps=rising, decay_steps=total
     )
-    return Steering(
-        np.asarray(schedule(jnp.arange((epoch - 1) * steps, epoch * steps)), dtype=np.float32),
-        *np.float32([settings.weight_decay, settings.gradient_clip, settings.average]),
+    return Epoch(
+        jnp.asarray(drawn.reshape(steps, length), dtype=jnp.int32),
+        jax.random.fold_in(jax.random.key(seed), number),
+        jnp.asarray(schedule(jnp.arange((number - 1) * steps, number * steps)), dtype=jnp.float32),
+        *(jnp.float32(value) for value in (settings.weight_decay, settings.gradient_clip, settings.average)),
     )
 
 
@@ -99,9 +110,7 @@ def train_epoch(
     loss_name: str,
     members_E: Member,
     examples: Examples,
-    order_MxB: Int32[jax.Array, "M B"],
-    key: Key[jax.Array, ""],
-    steering: Steering,
+    epoch: Epoch,
 ) -> tuple[Member, Float32[jax.Array, ""]]:
     """One pass over the examples as a scan of M steps of B sessions; returns the members and their mean loss."""
 
@@ -112,12 +121,12 @@ def train_epoch(
 
         def update(member: Member, key: Key[jax.Array, ""]) -> tuple[Member, Float32[jax.Array, ""]]:
             loss, gradient = jax.value_and_grad(loss_of)(member.params, network, loss_name, batch, key)
-            return moved(member, loss, gradient, rate=rate, steering=steering), loss
+            return moved(member, loss, gradient, rate=rate, epoch=epoch), loss
 
         return jax.vmap(update)(members_E, keys_E)
 
-    keys_M = jax.random.split(key, len(order_MxB))
-    members_E, losses_MxE = jax.lax.scan(step, members_E, (order_MxB, keys_M, steering.rates_M))
+    keys_M = jax.random.split(epoch.key, len(epoch.order_MxB))
+    members_E, losses_MxE = jax.lax.scan(step, members_E, (epoch.order_MxB, keys_M, epoch.rates_M))
     return members_E, losses_MxE.mean()
 
 
@@ -142,15 +151,16 @@ def moved(
     gradient: Params,
     *,
     rate: Float32[jax.Array, ""],
-    steering: Steering,
+    epoch: Epoch,
 ) -> Member:
     """A member after one gradient; the same as before if loss, gradient or parameters are not finite."""
-    optimiser = _optimiser(rate, steering.weight_decay, steering.gradient_clip)
+    optimiser = _optimiser(rate, epoch.weight_decay, epoch.gradient_clip)
     change, state = optimiser.update(gradient, member.optimiser, member.params)
     params = optax.apply_updates(member.params, change)
-    average, averaging = optax.ema(steering.average, debias=True).update(params, member.averaging)
+    average, averaging = optax.ema(epoch.average, debias=True).update(params, member.averaging)
     finite = member.finite & jnp.isfinite(loss + optax.tree.norm(gradient) + optax.tree.norm(params))
-    after = Member(params, state, averaging, average, finite)
+    # optax tells of trees where it gives the mapping it was given.
+    after = Member(params, state, averaging, average, finite)  # ty: ignore[invalid-argument-type]
     return jax.tree.map(partial(jnp.where, finite), after, member)._replace(finite=finite)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Shaped
 
 from gnn_assets.core.config import ModelsConfig
 from gnn_assets.core.errors import DataError
@@ -18,7 +18,7 @@ from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Fitted, Progress
 from gnn_assets.models.network import Build, Network, Params
 from gnn_assets.models.programs import run
-from gnn_assets.models.step import Examples, Member, start, steering_of, train_epoch, validate
+from gnn_assets.models.step import Examples, Member, epoch_of, start, train_epoch, validate
 
 _STATE = "epoch"
 
@@ -103,23 +103,21 @@ def fit_network(
     examples = Examples.of(data, rows, settings=settings, length=max(len(rows), _fold_length(data, config)))
     judged = None if validation is None else jnp.arange(validation.start - train.start, len(rows))
     limit = settings.epochs if epochs is None else epochs
-    start_key, dropout_key = jax.random.split(jax.random.key(seed))
+    start_key = jax.random.fold_in(jax.random.key(seed), 0)
     members = run(start, (network,), jax.random.split(start_key, settings.ensemble))
     state = _resumed(checkpoint, _State(members, members.average))
     while len(state.curve) < limit and len(state.curve) - state.best_epoch < settings.patience:
-        epoch = len(state.curve) + 1
-        if epoch > 1 and settings.budget_seconds is not None and perf_counter() - began > settings.budget_seconds:
-            return state.fitted(f"out of time after epoch {epoch - 1} of {limit}")
-        order = _order(len(train), steps, settings.sessions_per_step, seed=seed, epoch=epoch)
-        key = jax.random.fold_in(dropout_key, epoch)
-        steering = steering_of(settings, epoch=epoch, steps=steps)
-        members, loss = run(train_epoch, (network, settings.loss), state.members, examples, order, key, steering)
+        number = len(state.curve) + 1
+        if number > 1 and settings.budget_seconds is not None and perf_counter() - began > settings.budget_seconds:
+            return state.fitted(f"out of time after epoch {number - 1} of {limit}")
+        epoch = epoch_of(settings, number=number, n_rows=len(train), steps=steps, seed=seed)
+        members, loss = run(train_epoch, (network, settings.loss), state.members, examples, epoch)
         ic = None if judged is None else float(run(validate, (network,), members.average, examples, judged))
         if not np.asarray(members.finite).all() or (ic is not None and np.isnan(ic)):
-            return replace(state, best=members.average).fitted(f"NaN at epoch {epoch}")
+            return replace(state, best=members.average).fitted(f"NaN at epoch {number}")
         state = state.after(members, loss=float(loss), ic=ic)
         _save(checkpoint, state)
-        progress(epoch / limit, _told(state.curve[-1], limit))
+        progress(number / limit, _told(state.curve[-1], limit))
     return state.fitted()
 
 
@@ -127,12 +125,6 @@ def _fold_length(data: Dataset, config: ModelsConfig) -> int:
     """Sessions from the first of a fold's training part to the last of its validation part: refits have the same."""
     folds = config.folds
     return folds.train + data.recipe.execution.purge + folds.embargo + folds.validation
-
-
-def _order(n_rows: int, steps: int, length: int, *, seed: int, epoch: int) -> Int32[jax.Array, "M B"]:
-    """The sessions of each step of an epoch; what is left over is another part of them in each epoch."""
-    drawn = np.random.default_rng((seed, epoch)).permutation(n_rows)[: steps * length]
-    return jnp.asarray(drawn.reshape(steps, length), dtype=jnp.int32)
 
 
 def _save(checkpoint: Checkpoint, state: _State) -> None:

@@ -70,16 +70,22 @@ def test_errors_are_those_of_the_calibrated_forecast():
     assert np.isnan(outcomes.realised_TxD[unknown]).all()
 
 
-def test_deciles_hold_expectation_and_outcome_of_their_names_less_the_sessions_mean():
-    scores_TxN, fill_returns_TxN = _market(120)
+def test_deciles_hold_expectation_and_outcome_of_their_names_less_the_mean_of_all_that_are_known():
+    scores_TxN, fill_returns_TxN = _market(120, holes=True)
     labels_TxN = realised_labels(fill_returns_TxN, execution=EXECUTION)
     outcomes = calibrated_outcomes(scores_TxN, labels_TxN, execution=EXECUTION, min_sessions=ENOUGH)
     _, slope_T = walked_forward(scores_TxN, labels_TxN, execution=EXECUTION, min_sessions=ENOUGH)
-    lowest_two = np.argsort(scores_TxN[100])[:2]
-    z_N, excess_N = standardise(scores_TxN)[100], labels_TxN[100] - labels_TxN[100].mean()
-    assert outcomes.expected_TxD[100, 0] == pytest.approx(slope_T[100] * z_N[lowest_two].mean())
-    assert outcomes.realised_TxD[100, 0] == pytest.approx(excess_N[lowest_two].mean())
-    assert (np.diff(outcomes.expected_TxD[100]) > 0).all()
+    z_TxN, deciles_TxN = standardise(scores_TxN), score_deciles(scores_TxN)
+    for row in range(60, 80):
+        known_N = np.isfinite(z_TxN[row]) & np.isfinite(labels_TxN[row])
+        for decile in range(DECILES):
+            inside_N = known_N & (deciles_TxN[row] == decile)
+            for found, values_N in (
+                (outcomes.expected_TxD[row, decile], slope_T[row] * z_TxN[row]),
+                (outcomes.realised_TxD[row, decile], labels_TxN[row]),
+            ):
+                excess_N = values_N - values_N[known_N].mean()
+                assert found == pytest.approx(excess_N[inside_N].mean() if inside_N.any() else np.nan, nan_ok=True)
 
 
 def test_a_score_that_pointed_the_wrong_way_is_expected_to_earn_exactly_nothing():

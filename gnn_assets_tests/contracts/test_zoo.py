@@ -3,7 +3,6 @@
 import inspect
 from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +16,11 @@ from gnn_assets.core.plugins import load_plugin, plugin_names
 from gnn_assets.models import runtime, zoo
 from gnn_assets.models.checkpoint import NO_CHECKPOINT
 from gnn_assets.models.fitted import Fitted
+from gnn_assets.models.network import Inputs, Network
 from gnn_assets.models.zoo import reversal
-from gnn_assets_tests.models.synthetic import CONFIG, silent, small_data
+from gnn_assets_tests.models.synthetic import changed, silent, small_data
 
+CONFIG = changed("lightgbm", trees=4)
 MODELS = CONFIG.models
 DATA = small_data()
 ALONE = DATA.seen("identity", seed=0)
@@ -32,7 +33,9 @@ NETWORKS = {
     name: module
     for name in NAMES
     for module in vars(load_plugin(zoo.__name__, name)).values()
-    if inspect.isclass(module) and issubclass(module, nnx.Module) and "n_features" in inspect.signature(module.__init__).parameters
+    if inspect.isclass(module)
+    and issubclass(module, nnx.Module)
+    and "n_features" in inspect.signature(module.__init__).parameters
 }
 every_model = pytest.mark.parametrize("name", NAMES)
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -232,7 +235,10 @@ def test_weights_of_another_shape_or_name_are_refused(name):
 @every_model
 def test_the_graph_is_seen_by_those_that_say_so_and_by_no_other(name):
     alone = _fit(name, ALONE)
-    same = _bits(alone) == _bits(_fitted(name)) and _predict(name, alone.arrays, ALONE).tobytes() == _scores(name).tobytes()
+    same = (
+        _bits(alone) == _bits(_fitted(name))
+        and _predict(name, alone.arrays, ALONE).tobytes() == _scores(name).tobytes()
+    )
     assert same == (name in WITHOUT_GRAPH)
 
 
@@ -251,45 +257,53 @@ def test_progress_ends_at_one(name):
     assert shares == sorted(shares)
 
 
-def _session(row, *, masked_in=True):
-    rows = range(row, row + 1)
-    graph = DATA.graph
-    mask_N = DATA.mask_TxN[row] & masked_in
-    inputs = (DATA.features(rows)[0], mask_N, graph.neighbours_TxNxK[row], graph.corr_TxNxK[row], DATA.basis(rows)[0])
-    return SimpleNamespace(inputs=tuple(map(jnp.asarray, inputs)), target_N=jnp.asarray(DATA.targets("label", rows)[0][0]))
+def _session(row, **changes):
+    return jax.tree.map(lambda array: array[0], Inputs.of(DATA, range(row, row + 1), length=1))._replace(**changes)
 
 
-def _loss(module, session, key=None):
-    return -jnp.mean(module(*session.inputs, key) * session.target_N)
+@cache
+def _network(name):
+    """Fresh parameters, and programs for the scores, and for the loss with its gradient, of one session."""
+    network = Network(NETWORKS[name], len(DATA.feature_names), getattr(MODELS, name))
+
+    def loss(params, session, target_N):
+        return -jnp.mean(network.scores(params, session) * target_N)
+
+    params = jax.jit(network.initialise)(jax.random.key(0))
+    return params, jax.jit(network.scores), jax.jit(jax.value_and_grad(loss))
 
 
 @every_network
 def test_a_gradient_is_finite_and_a_step_along_it_lowers_the_loss(name):
-    module = NETWORKS[name](len(DATA.feature_names), getattr(MODELS, name), nnx.Rngs(0))
-    session = _session(100)
-    before, gradient = nnx.value_and_grad(_loss)(module, session)
-    params = nnx.state(module, nnx.Param)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    nnx.update(module, jax.tree.map(lambda param, slope: param - 1e-3 * slope, params, gradient))
-    assert _loss(module, session) < before
+    params, _, loss = _network(name)
+    target_N = DATA.targets("label", range(100, 101))[0][0]
+    before, gradient = loss(params, _session(100), target_N)
+    assert all(np.isfinite(leaf).all() for leaf in gradient.values())
+    assert any(leaf.any() for leaf in gradient.values())
+    moved = {key: params[key] - 1e-3 * gradient[key] for key in params}
+    assert loss(moved, _session(100), target_N)[0] < before
 
 
 @every_network
-def test_a_gradient_is_finite_where_nobody_is_scored(name):
-    module = NETWORKS[name](len(DATA.feature_names), getattr(MODELS, name), nnx.Rngs(0))
-    gradient = nnx.grad(_loss)(module, _session(100, masked_in=False), jax.random.key(0))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+def test_a_gradient_is_finite_where_nobody_is_scored_and_where_nobody_has_neighbours(name):
+    params, _, loss = _network(name)
+    n_symbols, k = DATA.graph.neighbours_TxNxK.shape[1:]
+    nobody = _session(100, mask_SxN=jnp.zeros(n_symbols, dtype=bool))
+    alone = _session(100, neighbours_SxNxK=jnp.full((n_symbols, k), -1, dtype=jnp.int32))
+    for session in (nobody, alone):
+        gradient = loss(params, session, np.ones(n_symbols, dtype=np.float32))[1]
+        assert all(np.isfinite(leaf).all() for leaf in gradient.values())
 
 
 @every_network
 def test_dropout_needs_a_key_and_hits_a_channel_of_all_symbols_alike(name):
-    module = NETWORKS[name](len(DATA.feature_names), getattr(MODELS, name), nnx.Rngs(0))
-    inputs = _session(100).inputs
-    np.testing.assert_array_equal(module(*inputs, None), module(*inputs, None))
-    keyed = module(*inputs, jax.random.key(0))
-    assert not np.allclose(keyed, module(*inputs, None))
-    # Twins stay twins: what is dropped for one is dropped for the other.
-    twin = [jnp.stack([array[0], array[0]]) for array in inputs[:2]]
-    nobody = (jnp.full((2, 1), -1, dtype=jnp.int32), jnp.zeros((2, 1)), jnp.zeros((2, 1)))
-    one, other = module(*twin, *nobody, jax.random.key(0))
-    np.testing.assert_allclose(one, other, rtol=1e-6)
+    params, scores, _ = _network(name)
+    session = _session(100)
+    twins = session._replace(
+        features_SxNxF=jnp.broadcast_to(session.features_SxNxF[:1], session.features_SxNxF.shape),
+        neighbours_SxNxK=jnp.full_like(session.neighbours_SxNxK, -1),
+        basis_SxNxD=jnp.zeros_like(session.basis_SxNxD),
+    )
+    one, other = (scores(params, twins, jax.random.key(number)) for number in (1, 2))
+    assert not np.allclose(one, other)
+    np.testing.assert_allclose(one, np.full_like(one, one[0]), rtol=1e-5)

@@ -351,7 +351,8 @@ def test_what_is_left_is_the_residual_of_ordinary_least_squares():
     factors = fitted(returns_of(missing=0))
     scores = np.random.default_rng(4).normal(size=12)
     fit = factors.known_at(SESSIONS[-1])
-    design = sm.add_constant(np.column_stack([factors.loadings_RxNxC[fit, :, :2], factors.beta_RxN[fit]]))
+    moves = factors.loadings_RxNxC[fit, :, :2] * factors.deviation_RxN[fit][:, None]
+    design = sm.add_constant(np.column_stack([moves, factors.beta_RxN[fit]]))
     left = project_off(scores[None], factors, sessions=SESSIONS[-1:], count=2)[0]
     np.testing.assert_allclose(left, sm.OLS(scores, design).fit().resid, atol=1e-12)
 

@@ -10,7 +10,7 @@ class InMemory:
         before: called with each name before it is saved; what it raises, saving raises.
     """
 
-    def __init__(self, before: Callable[[str], None] = lambda name: None) -> None:
+    def __init__(self, before: Callable[[str], object] = str) -> None:
         self.kept: dict[str, tuple[dict, dict]] = {}
         self.before = before
 

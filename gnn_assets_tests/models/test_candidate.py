@@ -5,11 +5,12 @@ import sys
 from dataclasses import replace
 from statistics import median
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
 
-from gnn_assets.core.errors import DataError, ModelError
+from gnn_assets.core.errors import DataError, DiskFull, ModelError
 from gnn_assets.core.hashing import content_hash, json_hash
 from gnn_assets.models.candidate import (
     candidate_folds,
@@ -17,17 +18,20 @@ from gnn_assets.models.candidate import (
     predict_sessions,
     train_candidate,
 )
+from gnn_assets.models.checkpoint import NO_CHECKPOINT
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import expected_shapes, fold_part, refit_part, variants
-from gnn_assets_tests.models.synthetic import CONFIG, PURGE, silent, small_data
+from gnn_assets_tests.models.checkpoints import InMemory
+from gnn_assets_tests.models.synthetic import CONFIG, PURGE, market_data, poisoned, silent, small_data, small_market
 
 MODELS = CONFIG.models
+NAME = MODELS.candidate
 DATA = small_data()
 FOLDS = candidate_folds(DATA, config=MODELS, purge=PURGE)
 
 
-def _train(data=DATA, folds=FOLDS, progress=silent):
-    return train_candidate(data, folds=folds, config=MODELS, purge=PURGE, progress=progress)
+def _train(data=DATA, folds=FOLDS, progress=silent, checkpoint=NO_CHECKPOINT):
+    return train_candidate(data, folds=folds, config=MODELS, purge=PURGE, progress=progress, checkpoint=checkpoint)
 
 
 def _score(candidate, data=DATA, folds=FOLDS, facts=None):
@@ -73,9 +77,11 @@ def test_facts_are_json_and_hold_no_duration(candidate):
     assert "seconds" not in json.dumps(facts)
     assert facts["threads"] == CONFIG.runtime.threads
     assert set(facts["libraries"]) >= {"jax", "flax", "optax", "numpy"}
-    part = facts["parts"]["graph_attention/fold_00"]
+    part = facts["parts"][f"{NAME}/fold_00"]
     assert len(part["curve"]) >= part["best_epoch"] >= 1
-    assert facts["models"]["graph_attention_no_graph"] == {"plugin": "graph_attention", "graph": False}
+    assert facts["models"][f"{NAME}_no_graph"] == {"plugin": NAME, "graph": "identity"}
+    assert facts["success_rate"] == 1
+    assert set(candidate.attempts.values()) == {1}
 
 
 def test_training_again_gives_the_same_bits_and_facts(candidate):
@@ -93,59 +99,49 @@ def test_training_ends_when_the_last_label_of_the_choice_is_known(candidate):
 
 def test_the_refit_uses_the_newest_known_labels_for_the_median_best_epoch(candidate):
     parts = candidate.facts["parts"]
-    told = parts[refit_part("graph_attention")]
+    told = parts[refit_part(NAME)]
     newest = len(DATA.sessions) - 1 - PURGE
     length = MODELS.folds.train + MODELS.folds.validation
     assert told["train"] == [DATA.sessions[newest - length + 1].isoformat(), DATA.sessions[newest].isoformat()]
     assert told["training_end"] == DATA.sessions[-1].isoformat()
-    best = [parts[fold_part("graph_attention", fold.number)]["best_epoch"] for fold in FOLDS]
+    best = [parts[fold_part(NAME, fold.number)]["best_epoch"] for fold in FOLDS]
     assert told["best_epoch"] == max(1, round(median(best)))
     assert np.isfinite(DATA.labels_TxN[newest]).any()
     assert not np.isfinite(DATA.labels_TxN[newest + 1]).any()
 
 
-def test_a_model_and_its_ablation_start_from_the_same_seed(candidate):
+def test_a_model_and_its_ablations_start_from_the_same_seed(candidate):
     parts = candidate.facts["parts"]
     for name in ("fold_00", "fold_01", "refit"):
-        assert parts[f"graph_attention/{name}"]["seed"] == parts[f"graph_attention_no_graph/{name}"]["seed"]
-    assert len({parts[f"graph_attention/{name}"]["seed"] for name in ("fold_00", "fold_01", "refit")}) == 3
+        assert len({parts[f"{model}/{name}"]["seed"] for model in (NAME, f"{NAME}_no_graph", f"{NAME}_shuffled")}) == 1
+    assert len({parts[f"{NAME}/{name}"]["seed"] for name in ("fold_00", "fold_01", "refit")}) == 3
 
 
 def test_garbage_after_a_folds_training_end_changes_no_bit_of_its_weights(candidate):
     fold = FOLDS[0]
-    known = fold.validation[-1] + PURGE
-    later = np.arange(len(DATA.sessions)) > known
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=DATA.features_TxNxF.shape, scale=50).astype(np.float32)
-    # A label of session d is known `purge` sessions later.
-    unknown = np.arange(len(DATA.sessions)) > known - PURGE
-    garbage = replace(
-        DATA,
-        features_TxNxF=np.where(later[:, None, None], noise, DATA.features_TxNxF),
-        labels_TxN=np.where(unknown[:, None], noise[..., 0], DATA.labels_TxN),
-        neighbours_TxNxK=np.where(later[:, None, None], 0, DATA.neighbours_TxNxK),
-        mask_TxN=DATA.mask_TxN | later[:, None],
-    )
-    other = _bits(_train(garbage))
+    market = small_market()
+    market.returns_TxN[fold.validation[-1] + PURGE + 1 :] *= -3
+    market.returns_TxN[fold.validation[-1] + PURGE + 1 :, ::2] += 0.05
+    other = _bits(_train(market_data(market)))
     for variant in variants(MODELS):
         part = fold_part(variant.model, fold.number)
         assert other.get(part) == _bits(candidate).get(part)
-    assert other[refit_part("ridge")] != _bits(candidate)[refit_part("ridge")]
+    for part in (fold_part(NAME, 1), refit_part("ridge")):
+        assert other[part] != _bits(candidate)[part]
 
 
 def test_later_sessions_change_no_earlier_fold(candidate):
-    cut = len(DATA.sessions) - 20
-    data = replace(
-        DATA,
-        sessions=DATA.sessions[:cut],
-        features_TxNxF=DATA.features_TxNxF[:cut],
-        mask_TxN=DATA.mask_TxN[:cut],
-        labels_TxN=DATA.labels_TxN[:cut],
-        neighbours_TxNxK=DATA.neighbours_TxNxK[:cut],
-        corr_TxNxK=DATA.corr_TxNxK[:cut],
+    market, cut = small_market(), len(DATA.sessions) - 20
+    market = replace(
+        market,
+        sessions=market.sessions[:cut],
+        returns_TxN=market.returns_TxN[:cut],
+        oracle_TxN=market.oracle_TxN[:cut],
     )
+    data = market_data(market)
     folds = candidate_folds(data, config=MODELS, purge=PURGE)
-    assert _bits(_train(data, folds))["graph_attention/fold_00"] == _bits(candidate)["graph_attention/fold_00"]
+    part = fold_part(NAME, 0)
+    assert _bits(_train(data, folds))[part] == _bits(candidate)[part]
 
 
 def test_out_of_sample_scores_cover_every_test_session_and_symbol_with_features(scored):
@@ -160,24 +156,22 @@ def test_out_of_sample_scores_cover_every_test_session_and_symbol_with_features(
     assert (scored["training_end"] < scored["session"]).all()
 
 
-def test_equal_weight_has_no_opinion_and_reversal_bets_against_the_trailing_return(scored):
-    assert scored.filter(pl.col("model") == "equal_weight")["score"].unique().to_list() == [0.0]
-    row = FOLDS[0].test[3]
-    told = scored.filter((pl.col("model") == "reversal") & (pl.col("session") == DATA.sessions[row])).sort("symbol")
-    column = DATA.feature_names.index("return_5")
-    np.testing.assert_array_equal(told["score"], -DATA.features_TxNxF[row, DATA.mask_TxN[row], column])
-
-
 def test_the_ablation_never_sees_an_edge(candidate, scored):
-    bare = _score(candidate, DATA.without_graph())
-    for model, same in (("graph_attention_no_graph", True), ("graph_attention", False)):
+    bare = _score(candidate, DATA.seen("identity", seed=0))
+    for model, same in ((f"{NAME}_no_graph", True), (NAME, False)):
         pair = [frame.filter(pl.col("model") == model) for frame in (bare, scored)]
         assert (content_hash(pair[0]) == content_hash(pair[1])) is same
 
 
+def test_a_shuffled_graph_gives_other_weights_and_other_scores(candidate, scored):
+    assert _bits(candidate)[f"{NAME}_shuffled/fold_00"] != _bits(candidate)[f"{NAME}/fold_00"]
+    of = {model: scored.filter(pl.col("model") == model)["score"].to_list() for model in (NAME, f"{NAME}_shuffled")}
+    assert of[NAME] != of[f"{NAME}_shuffled"]
+
+
 def test_sessions_scored_for_a_forecast_are_the_bits_of_the_out_of_sample_table(candidate, scored):
     row = FOLDS[1].test[5]
-    for model in ("graph_attention", "ridge"):
+    for model in (NAME, "ridge"):
         alone = predict_sessions(
             candidate.parts.__getitem__,
             DATA,
@@ -199,7 +193,7 @@ def test_weights_that_knew_a_tested_session_are_refused(candidate):
 
 def test_a_fold_that_was_not_trained_is_refused(candidate):
     extra = replace(FOLDS[-1], number=7)
-    with pytest.raises(ModelError, match="graph_attention/fold_07: expected to be among the trained parts"):
+    with pytest.raises(ModelError, match=f"{NAME}/fold_07: expected to be among the trained parts"):
         _score(candidate, folds=[*FOLDS, extra])
 
 
@@ -214,8 +208,65 @@ def test_progress_rises_to_one_and_names_the_part():
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
-    assert any(text.startswith("graph_attention_no_graph/refit: epoch 1 of") for _, text in told)
+    assert any(text.startswith(f"{NAME}_no_graph/refit: epoch 1 of") for _, text in told)
     assert told[-1][1].endswith("s left")
+
+
+def test_training_cut_off_between_and_inside_parts_goes_on_to_the_same_bits_and_facts(candidate):
+    checkpoint, saved = InMemory(), []
+
+    def cut(name):
+        saved.append(name)
+        if len(saved) in (3, 9, 20):
+            raise KeyboardInterrupt
+
+    checkpoint.before = cut
+    runs = 1
+    while True:
+        try:
+            resumed = _train(checkpoint=checkpoint)
+        except KeyboardInterrupt:
+            runs += 1
+        else:
+            break
+    assert runs == 4
+    assert _bits(resumed) == _bits(candidate)
+    assert json_hash(resumed.facts) == json_hash(candidate.facts)
+
+
+def test_a_part_that_is_done_is_not_trained_again(candidate, monkeypatch):
+    checkpoint = InMemory()
+    _train(checkpoint=checkpoint)
+
+    def unwanted(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("gnn_assets.models.chain.attempted", unwanted)
+    assert _bits(_train(checkpoint=checkpoint)) == _bits(candidate)
+
+
+def test_a_full_disk_is_met_by_another_try_which_is_counted(candidate):
+    full = iter([True, True])
+
+    def before(name):
+        if name == f"{NAME}/fold_01/epoch" and next(full, False):
+            raise DiskFull("no room")
+
+    trained = _train(checkpoint=InMemory(before))
+    assert trained.attempts[fold_part(NAME, 1)] == 3
+    assert _bits(trained) == _bits(candidate)
+    assert json_hash(trained.facts) == json_hash(candidate.facts)
+
+
+def test_a_part_that_fails_loses_no_other(candidate):
+    data = poisoned(DATA, FOLDS[0].train[0])
+    checkpoint = InMemory()
+    trained = _train(data, checkpoint=checkpoint)
+    parts = trained.facts["parts"]
+    assert parts[fold_part(NAME, 0)]["failure"] == "NaN at epoch 1"
+    assert parts[fold_part(NAME, 1)]["failure"] == ""
+    assert 0 < trained.facts["success_rate"] < 1
+    assert f"{fold_part(NAME, 0)}/trained" not in checkpoint.kept
 
 
 FRESH = """
@@ -239,12 +290,12 @@ def fingerprint(trained, scores) -> str:
 
 
 @pytest.mark.slow
-def test_fresh_processes_give_the_same_bits(tmp_path, candidate, scored):
-    # The first process compiles, the second runs the programs that the first kept.
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", FRESH, str(tmp_path)], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for _ in range(2)
-    ]
-    assert told == [fingerprint(candidate, scored)] * 2
+def test_a_fresh_process_gives_the_same_bits(candidate, scored):
+    # It runs the programs that this process compiled and kept.
+    told = subprocess.run(
+        [sys.executable, "-c", FRESH, str(jax.config.values["jax_compilation_cache_dir"])],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert told == fingerprint(candidate, scored)

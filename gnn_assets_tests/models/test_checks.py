@@ -48,10 +48,23 @@ def test_a_failed_part_blocks_and_is_named():
         {"validation_ic": float("nan")},
         {"validation_ic": 1.5},
         {"curve": [{"epoch": 1, "loss": float("inf"), "validation_ic": None}]},
+        {"curve": [{"epoch": 1, "loss": 0.1, "validation_ic": -2.0}]},
     ],
 )
 def test_a_curve_no_correlation_can_have_blocks(change):
     assert _weights(network__refit=change)["curves_finite"].blocks
+
+
+def test_a_loss_need_not_be_a_correlation():
+    assert _weights(network__refit={"curve": [{"epoch": 1, "loss": 7.0, "validation_ic": None}]})[
+        "curves_finite"
+    ].passed
+
+
+def test_the_success_rate_is_told():
+    check = _weights(network__fold_00={"failure": "out of time after epoch 3 of 9"})["parts_trained"]
+    assert (check.passed, check.blocks, check.value) == (False, False, 0.75)
+    assert check.offenders == ("network/fold_00",)
 
 
 def test_a_missing_part_blocks_and_is_named():

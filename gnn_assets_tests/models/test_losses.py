@@ -1,9 +1,13 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 
-from gnn_assets.models.losses import ic_loss, session_ic
+from gnn_assets.models.losses import LOSSES, huber_loss, ic_loss, pairwise_loss, rank_loss, session_ic
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(size=(5, 8)).astype(np.float32)
@@ -12,7 +16,12 @@ KNOWN = RNG.random((5, 8)) < 0.8
 
 
 def _loss(scores, targets, known):
-    return ic_loss(jnp.asarray(scores, jnp.float32), jnp.asarray(targets, jnp.float32), jnp.asarray(known))
+    return _of(ic_loss, scores, targets, known)
+
+
+def _of(loss, scores, targets, known, seed=0):
+    scores, targets = (jnp.asarray(values, jnp.float32) for values in (scores, targets))
+    return loss(scores, targets, jnp.asarray(known), jax.random.key(seed))
 
 
 def test_ic_is_pearson_over_the_known_symbols():
@@ -51,7 +60,62 @@ def test_an_undefined_session_is_left_out_of_the_mean():
     )
 
 
-def test_unknown_symbols_get_no_gradient():
-    gradient = jax.grad(_loss)(jnp.asarray(SCORES), TARGETS, KNOWN)
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+
+
+@every_loss
+def test_unknown_symbols_get_no_gradient_and_their_target_does_not_matter(loss):
+    value, gradient = jax.value_and_grad(partial(_of, loss))(jnp.asarray(SCORES), TARGETS, KNOWN)
+    assert value == _of(loss, SCORES, np.where(KNOWN, TARGETS, 99), KNOWN)
     assert not np.asarray(gradient)[~KNOWN].any()
     assert np.asarray(gradient)[KNOWN].any()
+
+
+@every_loss
+def test_a_step_down_the_gradient_lowers_the_loss(loss):
+    value, gradient = jax.value_and_grad(partial(_of, loss))(jnp.asarray(SCORES), TARGETS, KNOWN)
+    assert _of(loss, SCORES - 0.05 * gradient, TARGETS, KNOWN) < value
+
+
+@every_loss
+def test_nothing_known_is_no_loss_and_no_gradient(loss):
+    value, gradient = jax.value_and_grad(partial(_of, loss))(jnp.asarray(SCORES), TARGETS, np.zeros_like(KNOWN))
+    assert value == 0
+    assert not np.asarray(gradient).any()
+
+
+def test_huber_is_the_mean_over_known_symbols_then_over_sessions():
+    expected = [scipy.special.huber(1.0, (s - t)[k]).mean() for s, t, k in zip(SCORES, TARGETS, KNOWN, strict=True)]
+    assert float(_of(huber_loss, SCORES, TARGETS, KNOWN)) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_the_rank_loss_is_the_rank_ic_where_scores_lie_apart():
+    scores = np.stack([RNG.permutation(12) for _ in range(4)]).astype(np.float32)
+    targets = RNG.integers(0, 6, size=(4, 12)).astype(np.float32)
+    known = RNG.random((4, 12)) < 0.7
+    expected = [scipy.stats.spearmanr(s[k], t[k]).statistic for s, t, k in zip(scores, targets, known, strict=True)]
+    assert float(_of(rank_loss, scores, targets, known)) == pytest.approx(-np.mean(expected), abs=0.02)
+
+
+def test_the_rank_loss_of_many_symbols_is_near_the_rank_ic_whichever_are_drawn():
+    scores, targets = RNG.normal(size=(2, 6, 500)).astype(np.float32)
+    targets += scores
+    expected = np.mean([scipy.stats.spearmanr(s, t).statistic for s, t in zip(scores, targets, strict=True)])
+    for seed in range(3):
+        assert float(_of(rank_loss, scores, targets, np.ones((6, 500), bool), seed)) == pytest.approx(
+            -expected, abs=0.02
+        )
+
+
+def test_the_pairwise_loss_of_all_pairs_is_the_mean_logistic_loss():
+    # Nine symbols and eight partners: every ordered pair is drawn.
+    scores, targets = RNG.normal(size=(2, 3, 9)).astype(np.float32)
+    margin = (scores[:, :, None] - scores[:, None, :]) * np.sign(targets[:, :, None] - targets[:, None, :])
+    off = ~np.eye(9, dtype=bool)
+    expected = np.mean([np.log1p(np.exp(-each[off])).mean() for each in margin])
+    assert float(_of(pairwise_loss, scores, targets, np.ones((3, 9), bool))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_targets_are_no_pair():
+    value = _of(pairwise_loss, SCORES[:1], np.ones((1, 8)), np.ones((1, 8), bool))
+    assert float(value) == 0

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +6,11 @@ import pytest
 from gnn_assets.core.errors import WeightsMismatch
 from gnn_assets.models.network import Inputs, Network
 from gnn_assets.models.zoo.graph_attention import GraphAttention, expected_shapes, predict
-from gnn_assets_tests.models.synthetic import CONFIG, changed, small_data
+from gnn_assets_tests.models.synthetic import CONFIG, changed, features_changed, small_data
 
 DATA = small_data()
 MODELS = CONFIG.models
-NETWORK = Network(GraphAttention, len(DATA.feature_names), MODELS.network)
+NETWORK = Network(GraphAttention, len(DATA.feature_names), MODELS.graph_attention)
 ROWS = range(100, 140)
 _scores = jax.jit(NETWORK.scores)
 
@@ -29,11 +27,28 @@ def arrays():
 
 
 def _session(row):
-    return jax.tree.map(lambda array: array[0], Inputs.of(DATA, range(row, row + 1)))
+    return jax.tree.map(lambda array: array[0], Inputs.of(DATA, range(row, row + 1), length=1))
 
 
 def _predict(arrays, rows, data=DATA):
     return predict(arrays, data, sessions=rows, config=MODELS)
+
+
+@pytest.mark.parametrize(("n_rows", "length"), [(1, 1), (5, 9), (64, 64), (100, 130), (130, 130), (70, 200)])
+def test_inputs_are_the_rows_asked_for_with_empty_sessions_behind_them(n_rows, length):
+    rows = range(20, 20 + n_rows)
+    inputs = Inputs.of(DATA, rows, length=length)
+    expected = (
+        DATA.features(rows),
+        DATA.mask_TxN[20 : 20 + n_rows],
+        DATA.graph.neighbours_TxNxK[20 : 20 + n_rows],
+        DATA.graph.corr_TxNxK[20 : 20 + n_rows],
+        DATA.basis(rows),
+    )
+    for array, told in zip(inputs, expected, strict=True):
+        assert len(array) == length
+        np.testing.assert_array_equal(array[:n_rows], told)
+        assert not np.asarray(array[n_rows:]).any()
 
 
 def test_scores_follow_their_symbols_when_symbols_change_places(params):
@@ -46,6 +61,7 @@ def test_scores_follow_their_symbols_when_symbols_change_places(params):
         session.mask_SxN[order],
         jnp.where(neighbours >= 0, place[neighbours], -1),
         session.corr_SxNxK[order],
+        session.basis_SxNxD[order],
     )
     np.testing.assert_allclose(_scores(params, moved), _scores(params, session)[order], atol=1e-5)
 
@@ -87,7 +103,7 @@ def test_a_masked_out_neighbour_is_no_neighbour(params):
 
 
 def test_dropout_drops_channels_of_all_symbols_together():
-    size = changed("network", dropout=0.5).models.network
+    size = changed("graph_attention", dropout=0.5).models.graph_attention
     network = Network(GraphAttention, len(DATA.feature_names), size)
     params = network.initialise(jax.random.key(0))
     session = _session(120)
@@ -111,10 +127,9 @@ def test_scores_of_a_session_are_the_same_bits_alone_in_a_block_and_shifted(arra
 
 
 def test_scores_of_a_session_do_not_know_other_sessions(arrays):
-    noisy = DATA.features_TxNxF.copy()
-    noisy[121:] = 7.0
-    noisy[:120] = -7.0
-    other = _predict(arrays, ROWS, replace(DATA, features_TxNxF=noisy))
+    row = np.arange(len(DATA.sessions))[:, None]
+    noisy = features_changed(DATA, lambda column: np.where(row == 120, column, np.float32(7.0)))
+    other = _predict(arrays, ROWS, noisy)
     assert other[20].tobytes() == _predict(arrays, ROWS)[20].tobytes()
 
 

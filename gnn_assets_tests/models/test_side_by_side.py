@@ -2,7 +2,11 @@ from threading import Event, Thread, current_thread
 
 import pytest
 
-from gnn_assets.models.side_by_side import side_by_side
+from gnn_assets.models.side_by_side import side_by_side as _side_by_side
+
+
+def side_by_side(jobs, *, progress, workers=3):
+    return _side_by_side(jobs, workers=workers, progress=progress)
 
 
 def test_results_keep_the_order_of_the_jobs():
@@ -69,3 +73,28 @@ def test_an_interrupted_caller_ends_the_jobs():
     with pytest.raises(KeyboardInterrupt):
         side_by_side([endless], progress=interrupt)
     assert ended.is_set()
+
+
+def test_no_more_jobs_run_at_once_than_there_are_workers():
+    running, most = [], []
+
+    def job(report):
+        running.append(1)
+        most.append(len(running))
+        Event().wait(0.02)
+        running.pop()
+
+    side_by_side([job] * 5, workers=2, progress=lambda *_: None)
+    assert max(most) <= 2
+    assert len(most) == 5
+
+
+def test_after_a_failure_jobs_that_wait_never_start():
+    started = []
+
+    def failing(report):
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        side_by_side([failing, *[lambda _: Event().wait(0.05)] * 2, *[started.append] * 50], workers=2, progress=print)
+    assert len(started) < 50

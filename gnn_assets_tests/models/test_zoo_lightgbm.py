@@ -59,7 +59,9 @@ def test_scores_of_targets_are_averaged_and_stand_off_the_directions():
         _predict({target: fitted.arrays[target]}, changed("lightgbm", targets=[target]))
         for target in CONFIG.models.lightgbm.targets
     ]
-    assert all(0.3 < np.corrcoef(np.nan_to_num(each).ravel(), np.nan_to_num(scores).ravel())[0, 1] < 1 for each in alone)
+    assert all(
+        0.3 < np.corrcoef(np.nan_to_num(each).ravel(), np.nan_to_num(scores).ravel())[0, 1] < 1 for each in alone
+    )
 
 
 def test_a_booster_that_is_kept_is_not_trained_again():

@@ -91,7 +91,11 @@ def _made(
 
 
 def _near(
-    known: Mapping[str, Float32[np.ndarray, "T N"]], names: list[str], graph: Graph, *, mask_TxN: Bool[np.ndarray, "T N"]
+    known: Mapping[str, Float32[np.ndarray, "T N"]],
+    names: list[str],
+    graph: Graph,
+    *,
+    mask_TxN: Bool[np.ndarray, "T N"],
 ) -> Float64[np.ndarray, "T N G"]:
     values_TxNxG = np.stack([known[name] for name in names], axis=-1)
     return neighbour_mean(values_TxNxG, graph.neighbours_TxNxK, mask_TxN=mask_TxN)

@@ -17,6 +17,5 @@ def lags(name: str, values_TxN: Float64[np.ndarray, "T N"], count: int) -> Named
 def sums(name: str, values_TxN: Float64[np.ndarray, "T N"], config: FeaturesConfig) -> Named:
     """``name_sum(w)``: the sum over the last w sessions, for each configured window."""
     return {
-        f"{name}_sum{window}": trailing_sum(values_TxN, window, min_share=config.min_share)
-        for window in config.windows
+        f"{name}_sum{window}": trailing_sum(values_TxN, window, min_share=config.min_share) for window in config.windows
     }

@@ -63,7 +63,9 @@ def rank_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray,
     return scores
 
 
-def robust_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]) -> Float64[np.ndarray, "T N"]:
+def robust_scores(
+    values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]
+) -> Float64[np.ndarray, "T N"]:
     """Each row less its median, over the median distance from it in units of a normal deviation.
 
     Args:

@@ -105,7 +105,7 @@ class GraphAttention(nnx.Module):
         self.layers = nnx.List([Layer(size, rngs) for _ in range(size.layers)])
         self.score = Score(size.hidden, n_features, rngs)
 
-    def __call__(
+    def __call__(  # noqa: PLR0917 - a session, part by part, as `models.network.Inputs` holds it
         self,
         features_NxF: Float32[jax.Array, "N F"],
         mask_N: Bool[jax.Array, " N"],

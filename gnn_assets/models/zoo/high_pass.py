@@ -50,7 +50,7 @@ class HighPass(nnx.Module):
         self.score = Score(size.narrow, n_features, rngs)
         self.dropout = channel_dropout(size.dropout)
 
-    def __call__(
+    def __call__(  # noqa: PLR0917 - a session, part by part, as `models.network.Inputs` holds it
         self,
         features_NxF: Float32[jax.Array, "N F"],
         mask_N: Bool[jax.Array, " N"],

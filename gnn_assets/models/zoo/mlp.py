@@ -18,6 +18,7 @@ Cost: N (F H + (layers - 1) H²) products a session.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -38,11 +39,11 @@ class Mlp(nnx.Module):
 
     def __init__(self, n_features: int, size: MlpConfig, rngs: nnx.Rngs) -> None:
         widths = [n_features, *[size.hidden] * size.layers]
-        self.layers = nnx.List([nnx.Linear(*pair, rngs=rngs) for pair in zip(widths, widths[1:], strict=False)])
+        self.layers = nnx.List([nnx.Linear(*pair, rngs=rngs) for pair in pairwise(widths)])
         self.score = Score(size.hidden, n_features, rngs)
         self.dropout = channel_dropout(size.dropout)
 
-    def __call__(
+    def __call__(  # noqa: PLR0917 - a session, part by part, as `models.network.Inputs` holds it
         self,
         features_NxF: Float32[jax.Array, "N F"],
         mask_N: Bool[jax.Array, " N"],

@@ -10,7 +10,7 @@ import numpy as np
 from gnn_assets.core.config import FeaturesConfig
 from gnn_assets.models.bars import Bars
 from gnn_assets.models.features.series import Named, lags
-from gnn_assets.models.features.trailing import trailing_mean, trailing_sum
+from gnn_assets.models.features.trailing import trailing_deviation, trailing_mean, trailing_sum
 from gnn_assets.models.graph import Graph
 
 NEEDS = ("open", "high", "low", "close")
@@ -39,6 +39,8 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
             f"location_mean{short}": trailing_mean(location, short, min_share=share),
             "location_width": location * width,
             "tug_of_war": sums[f"overnight_sum{short}"] - sums[f"intraday_sum{short}"],
+            "bounce_share": trailing_mean(width, short, min_share=share)
+            / trailing_deviation(bars.close_return_TxN, short, min_share=share),
             "range_lag0": width,
             "range_ratio": width / usual,
             "range_ratio5": trailing_mean(width, 5, min_share=share) / usual,

@@ -18,7 +18,8 @@ GRAPH = True
 
 
 def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
-    """Sums of residual moves larger than `event_size` deviations, of the smaller ones, and the time since the last."""
+    """Sums of residual moves larger than `event_size` deviations, and of the smaller ones."""
+    del bars
     residual, share = graph.residual_TxN, config.min_share
     usual = lagged(trailing_deviation(residual, config.long, min_share=share), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -28,6 +29,9 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
     small = np.where(np.isfinite(residual), np.where(event, 0.0, residual), np.nan)
     return {
         "event_lag0": large,
-        **{f"event_sum{window}": trailing_sum(large, window, min_share=share) for window in (5, config.short, config.long)},
+        **{
+            f"event_sum{window}": trailing_sum(large, window, min_share=share)
+            for window in (5, config.short, config.long)
+        },
         **{f"quiet_sum{window}": trailing_sum(small, window, min_share=share) for window in (5, config.short)},
     }

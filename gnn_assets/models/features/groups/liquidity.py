@@ -12,7 +12,7 @@ import numpy as np
 from gnn_assets.core.config import FeaturesConfig
 from gnn_assets.models.bars import Bars
 from gnn_assets.models.features.series import Named
-from gnn_assets.models.features.trailing import lagged, trailing_mean
+from gnn_assets.models.features.trailing import lagged, trailing_mean, trailing_sum
 from gnn_assets.models.graph import Graph
 
 NEEDS = ("high", "low", "close", "volume")
@@ -44,6 +44,7 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
         "roll": -covariance,
         "still_share": still,
         "illiquidity_location": rank * above,
+        "illiquidity_return5": rank * trailing_sum(residual, 5, min_share=share),
     }
 
 

@@ -23,9 +23,7 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
     residual = graph.residual_TxN
     value = np.where(bars.value_TxN > 0, bars.value_TxN, np.nan)
     log_value = np.log(value)
-    usual, spread = (
-        statistic(log_value, long, min_share=share) for statistic in (trailing_mean, trailing_deviation)
-    )
+    usual, spread = (statistic(log_value, long, min_share=share) for statistic in (trailing_mean, trailing_deviation))
     surprise = log_value - usual
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = surprise / spread
