@@ -72,19 +72,19 @@ def noise_examples(*, sessions: int, symbols: int, features: int, neighbours: in
         jnp.asarray(rng.random((sessions, symbols, neighbours), dtype=np.float32)),
         jnp.broadcast_to(jnp.asarray(basis, dtype=jnp.float32), (sessions, symbols, DIRECTIONS)),
     )
-    targets = jnp.asarray(rng.standard_normal((sessions, symbols), dtype=np.float32))
-    return Examples(inputs, targets, jnp.ones((sessions, symbols), dtype=bool))
+    targets = jnp.asarray(rng.standard_normal((sessions, 1, symbols), dtype=np.float32))
+    return Examples(inputs, targets, jnp.ones((sessions, 1, symbols), dtype=bool))
 
 
 def pieces(network: Network, settings: TrainingConfig, examples: Examples) -> list[Piece]:
     """The step whole, its parts, and what a validation session costs."""
-    sessions = len(examples.known_SxN)
+    sessions = len(examples.known_SxJxN)
     epoch = epoch_of(settings, number=1, n_rows=sessions, steps=STEPS, seed=SEED)
     members = jax.jit(partial(start, network))(jax.random.split(epoch.key, settings.ensemble))
     batch = batch_of(examples, epoch.order_MxB[0])
     keys = jax.random.split(epoch.key, settings.ensemble)
     loss = partial(loss_of, network=network, loss_name=settings.loss)
-    scores = jnp.zeros((settings.ensemble, *batch.known_SxN.shape))
+    scores = jnp.zeros((settings.ensemble, *batch.known_SxJxN[:, 0].shape))
     return [
         Piece("gather of the batch", batch_of, (examples, epoch.order_MxB[0])),
         Piece(
@@ -101,7 +101,7 @@ def pieces(network: Network, settings: TrainingConfig, examples: Examples) -> li
             "of it: the loss alone",
             jax.vmap(
                 lambda scores, batch, key: jax.value_and_grad(LOSSES[settings.loss])(
-                    scores, batch.targets_SxN, batch.known_SxN, key
+                    scores, batch.targets_SxJxN[:, 0], batch.known_SxJxN[:, 0], key
                 ),
                 (0, None, 0),
             ),

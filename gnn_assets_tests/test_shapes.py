@@ -15,7 +15,7 @@ from jaxtyping import TypeCheckError
 
 from gnn_assets.graphs.correlation import correlation_neighbours
 from gnn_assets.graphs.neighbours import Neighbours
-from gnn_assets.models.features import standardise
+from gnn_assets.models.features.standardise import standardise
 from gnn_assets.models.losses import mean_ic
 from gnn_assets_tests.conftest import CHECKED
 from gnn_assets_tests.models.synthetic import small_data

@@ -362,6 +362,7 @@ class HighPassConfig(Section):
 
     hidden: Count
     narrow: Count
+    feature_dropout: Dropout
     dropout: Dropout
 
 
@@ -376,7 +377,7 @@ class MlpConfig(Section):
 class TrainingConfig(Section):
     """How a neural network is trained."""
 
-    target: Target
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     loss: Literal["ic", "huber", "rank", "pairwise"]
     epochs: Count
     patience: Count

@@ -86,12 +86,13 @@ class Bars:
 
     @cached_property
     def close_location_TxN(self) -> _Panel:
-        """Where the close lies between low (-1) and high (1); 0 for a flat bar."""
+        """Where the close lies between low (-1) and high (1); 0 for a flat bar, NaN where the high is below the low."""
         high, low, close = (self._present[name] for name in ("high", "low", "close"))
         width = high - low
         with np.errstate(invalid="ignore", divide="ignore"):
             location = np.where(width > 0, (2 * close - high - low) / width, 0.0)
-        return np.where(np.isfinite(width) & np.isfinite(close), np.clip(location, -1.0, 1.0), np.nan)
+        there = np.isfinite(width) & (width >= 0) & np.isfinite(close)
+        return np.where(there, np.clip(location, -1.0, 1.0), np.nan)
 
     @cached_property
     def value_TxN(self) -> _Panel:

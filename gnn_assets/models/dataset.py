@@ -180,7 +180,7 @@ def build_dataset(bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray,
 
     Raises:
         DataError: if a return is infinite.
-        ConfigError: if a group of features is not known.
+        PluginError: if a group of features is not known.
     """
     require_finite(fill_return_TxN, "fill_return", sessions=bars.sessions, symbols=bars.symbols)
     mask_TxN = scored(bars.close_return_TxN, history=recipe.features.history, min_share=recipe.features.min_share)

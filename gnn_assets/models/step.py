@@ -23,17 +23,20 @@ from gnn_assets.models.network import Inputs, Network, Params, ensemble_scores, 
 
 
 class Examples(NamedTuple):
-    """Inputs and targets over S sessions, or of one without the first axis."""
+    """Inputs and J targets over S sessions, or of one without the first axis."""
 
     inputs: Inputs
-    targets_SxN: Float32[jax.Array, "*S N"]
-    known_SxN: Bool[jax.Array, "*S N"]
+    targets_SxJxN: Float32[jax.Array, "*S J N"]
+    known_SxJxN: Bool[jax.Array, "*S J N"]
 
     @classmethod
     def of(cls, data: Dataset, rows: range, *, settings: TrainingConfig, length: int) -> "Examples":
         """The examples of some rows of a dataset, with empty ones behind them, `length` in all."""
-        targets_SxN, known_SxN = data.targets(settings.target, rows)
-        return cls(Inputs.of(data, rows, length=length), pad_rows(targets_SxN, length), pad_rows(known_SxN, length))
+        told = [data.targets(target, rows) for target in settings.targets]
+        targets_SxJxN, known_SxJxN = (np.stack(arrays, axis=1) for arrays in zip(*told, strict=True))
+        return cls(
+            Inputs.of(data, rows, length=length), pad_rows(targets_SxJxN, length), pad_rows(known_SxJxN, length)
+        )
 
 
 class Member(NamedTuple):
@@ -138,11 +141,12 @@ def batch_of(examples: Examples, rows_B: Int32[jax.Array, " B"]) -> Examples:
 def loss_of(
     params: Params, network: Network, loss_name: str, batch: Examples, key: Key[jax.Array, ""]
 ) -> Float32[jax.Array, ""]:
-    """The loss of one member on a batch, with dropout."""
+    """The loss of one member on a batch, with dropout: the mean of its losses on each target."""
     drop_key, loss_key = jax.random.split(key)
-    keys_B = jax.random.split(drop_key, len(batch.known_SxN))
+    keys_B = jax.random.split(drop_key, len(batch.known_SxJxN))
     scores_BxN = jax.vmap(network.scores, in_axes=(None, 0, 0))(params, batch.inputs, keys_B)
-    return LOSSES[loss_name](scores_BxN, batch.targets_SxN, batch.known_SxN, loss_key)
+    on_target = jax.vmap(LOSSES[loss_name], in_axes=(None, 1, 1, None))
+    return on_target(scores_BxN, batch.targets_SxJxN, batch.known_SxJxN, loss_key).mean()
 
 
 def moved(
@@ -167,13 +171,13 @@ def moved(
 def validate(
     network: Network, params_E: Params, examples: Examples, rows_V: Int32[jax.Array, " V"]
 ) -> Float32[jax.Array, ""]:
-    """Mean IC of an ensemble over some sessions, which go through one by one: their number costs no memory."""
+    """Mean IC of an ensemble over some sessions and all targets; sessions go through one by one, to save memory."""
 
     def one(row: Int32[jax.Array, ""]) -> tuple[Float32[jax.Array, " N"], ...]:
         session = jax.tree.map(lambda array: array[row], examples)
-        return ensemble_scores(network, params_E, session.inputs), session.targets_SxN, session.known_SxN
+        return ensemble_scores(network, params_E, session.inputs), session.targets_SxJxN, session.known_SxJxN
 
-    return mean_ic(*jax.lax.map(one, rows_V))
+    return jax.vmap(mean_ic, in_axes=(None, 1, 1))(*jax.lax.map(one, rows_V)).mean()
 
 
 def _optimiser(

@@ -78,7 +78,16 @@ def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(override, sen
         ({"graphs": {"window": "many"}}, "graphs.window: Input should be a valid integer"),
         ({"graphs": None}, "graphs: "),
         ({"graphs": {"min_overlap": 500}}, "graphs.min_overlap must be at most graphs.window (120), was 500"),
-        ({"models": {"network": {"hidden": 30}}}, "network.hidden must be a multiple of network.heads (4), was 30"),
+        (
+            {"models": {"graph_attention": {"hidden": 30}}},
+            "graph_attention.hidden must be a multiple of graph_attention.heads (4), was 30",
+        ),
+        ({"models": {"features": {"windows": [5, 5]}}}, "models.features.windows must ascend, was [5, 5]"),
+        ({"models": {"features": {"windows": [1]}}}, "models.features.windows.0: Input should be greater than"),
+        (
+            {"models": {"features": {"short": 60}}},
+            "models.features.short must be below models.features.long (60), was 60",
+        ),
         ({"clock": {"session": None}}, "clock.session must be a date for a snapshot clock"),
         ({"bars": {"sources": ["../evil"]}}, "bars.sources.0: String should match pattern"),
         ({"bars": {"sources": []}}, "bars.sources: Tuple should have at least 1 item"),
@@ -110,7 +119,10 @@ def test_fill_and_horizon_decide_lag_purge_and_cost():
 
 
 def test_the_longest_feature_sets_the_lookback():
-    assert build_config("sample").models.features.lookback == 60
+    assert build_config("sample").models.features.lookback == 240
+    short = {"models": {"features": {"windows": [2], "short": 2, "long": 9}}}
+    assert build_config("sample", short, {"models": {"features": {"history": 5}}}).models.features.lookback == 9
+    assert build_config("sample", short, {"models": {"features": {"history": 10}}}).models.features.lookback == 10
 
 
 def test_a_slice_is_plain_data_of_the_sections_named():

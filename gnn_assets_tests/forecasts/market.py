@@ -1,4 +1,7 @@
-"""A small market whose forecasts cost nothing to make: random walks, scored by the reversal baseline."""
+"""A small market whose forecasts cost nothing to make: random walks, scored by the reversal baseline.
+
+Its bars are whole, so that every group of features is made; `features_count` has the model read them all.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
+from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.returns import returns_of
-from gnn_assets.bars.revisions import new_revisions
+from gnn_assets.bars.revisions import latest, new_revisions
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS
 from gnn_assets.core.config import build_config
 from gnn_assets.core.hashing import canonical_json
@@ -20,9 +25,12 @@ from gnn_assets.forecasts.publish import Market as KnownMarket
 from gnn_assets.forecasts.publish import Served, SessionForecasts, forecast_session
 from gnn_assets.forecasts.verify import sources_on
 from gnn_assets.graphs.correlation import correlation_neighbours
-from gnn_assets.graphs.neighbours import graph_frame
+from gnn_assets.graphs.neighbours import graph_arrays, graph_frame
+from gnn_assets.models.bars import Bars
 from gnn_assets.models.candidate import predict_sessions
-from gnn_assets.models.dataset import Dataset, build_dataset
+from gnn_assets.models.dataset import Dataset, Recipe, build_dataset
+from gnn_assets.models.graph import Graph
+from gnn_assets.models.zoo import reversal
 from gnn_assets.store.panel import from_panel, to_panel
 from gnn_assets_tests.bars.market import bars, judged, universe
 
@@ -31,8 +39,14 @@ CONFIG = build_config(
     {
         "bars": {"from_session": "2021-06-01"},
         "execution": {"horizon": 2},
-        "graphs": {"window": 20, "min_overlap": 15, "k": 3, "min_abs_corr": 0.0},
-        "models": {"features": {"return_windows": [1, 5], "volatility_window": 5, "range_window": 5}},
+        "graphs": {
+            "window": 20,
+            "min_overlap": 15,
+            "k": 3,
+            "min_abs_corr": 0.0,
+            "factors": {"window": 20, "refresh_weeks": 1, "count": 2, "projected": 1},
+        },
+        "models": {"features": {"lags": 1, "windows": [2, 5], "short": 3, "long": 6, "history": 3}},
         "forecasts": {"min_calibration_sessions": 20},
     },
 )
@@ -110,10 +124,16 @@ def sessions() -> tuple[date, ...]:
 
 def fetched() -> pl.DataFrame:
     """What the source says: six random walks, E without a bar on one session."""
-    moves = np.random.default_rng(5).normal(scale=0.02, size=(len(sessions()), len(SYMBOLS)))
+    rng = np.random.default_rng(5)
+    moves = rng.normal(scale=0.02, size=(len(sessions()), len(SYMBOLS)))
     closes = 100 * np.exp(moves.cumsum(axis=0))
     every = bars({symbol: closes[:, column] for column, symbol in enumerate(SYMBOLS)}, dates=sessions())
-    return every.filter((pl.col("symbol") != "E") | (pl.col("session") != sessions()[-30]))
+    opened, above, below, traded = (pl.Series(part) for part in np.exp(0.01 * rng.normal(size=(4, every.height))))
+    whole = every.with_columns(open=pl.col("close") * opened, volume=(1e6 * traded).round()).with_columns(
+        high=pl.max_horizontal("open", "close") * pl.max_horizontal(above, 1 / above),
+        low=pl.min_horizontal("open", "close") * pl.min_horizontal(below, 1 / below),
+    )
+    return whole.filter((pl.col("symbol") != "E") | (pl.col("session") != sessions()[-30]))
 
 
 def recorded(stored: pl.DataFrame, said: pl.DataFrame, *, at: datetime = NOW) -> pl.DataFrame:
@@ -169,16 +189,34 @@ def market() -> Market:
     history = recorded(MARKET_BARS.empty(), fetched())
     returns = returns_frame(history, CORPORATE_ACTIONS.empty())
     axis = calendar().between(returns["session"].min(), returns["session"].max())
+    axes = {"sessions": axis, "symbols": SYMBOLS}
+    close_returns, fill_returns = (to_panel(returns, name, **axes) for name in ("close_return", "fill_return"))
+    levels = latest(history)
     data = build_dataset(
-        *(to_panel(returns, name, sessions=axis, symbols=SYMBOLS) for name in ("close_return", "fill_return")),
-        graph_of(returns),
-        sessions=axis,
-        symbols=SYMBOLS,
-        features=CONFIG.models.features,
-        execution=CONFIG.execution,
-        k=CONFIG.graphs.k,
+        Bars.of(close_returns, {name: to_panel(levels, name, **axes) for name in VALUES}, **axes),
+        Graph.of(
+            close_returns,
+            graph_arrays(graph_of(returns), **axes, k=CONFIG.graphs.k),
+            sessions=axis,
+            factors=CONFIG.graphs.factors,
+        ),
+        fill_returns,
+        recipe=Recipe.of(CONFIG),
     )
     return Market(bars=history, universe=universe_frame(), returns=returns, data=data, served=_served(data))
+
+
+def features_count(patch: pytest.MonkeyPatch) -> None:
+    """Has every feature, every edge and every direction taken off move every score: all of it must come back."""
+    own = reversal.predict
+
+    def predict(arrays, data, *, sessions, config):
+        rows = slice(sessions.start, sessions.stop)
+        read = (data.features(sessions), data.graph.corr_TxNxK[rows], data.basis(sessions))
+        scores = own(arrays, data, sessions=sessions, config=config)
+        return scores + sum(values @ np.sqrt(np.arange(1, values.shape[2] + 1, dtype=np.float32)) for values in read)
+
+    patch.setattr(reversal, "predict", predict)
 
 
 def _served(data: Dataset) -> Served:

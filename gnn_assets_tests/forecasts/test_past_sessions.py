@@ -18,7 +18,6 @@ from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import StageRun
 from gnn_assets.forecasts.publish import forecast_session
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
-from gnn_assets.models.zoo import reversal
 from gnn_assets.store.schema import MOMENT
 from gnn_assets.store.versions import Lineage
 from gnn_assets_tests.forecasts.market import (
@@ -26,6 +25,7 @@ from gnn_assets_tests.forecasts.market import (
     SYMBOLS,
     UNTIL,
     calendar,
+    features_count,
     fetched,
     graph_of,
     market,
@@ -44,16 +44,10 @@ NO_ACTIONS = CORPORATE_ACTIONS.empty()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _a_model_that_listens_to_its_neighbours():
-    """A leak through the graph must show as well: here it moves every score."""
-    own = reversal.predict
-
-    def predict(arrays, data, *, sessions, config):
-        rows = slice(sessions.start, sessions.stop)
-        return own(arrays, data, sessions=sessions, config=config) + data.corr_TxNxK[rows].sum(axis=2)
-
+def _a_model_that_reads_everything():
+    """A leak through a feature or the graph must show as well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reversal, "predict", predict)
+        features_count(patch)
         yield
 
 

@@ -83,7 +83,7 @@ def test_a_forecast_carries_its_champion_its_part_and_its_dates():
     assert sorted(made.rows["symbol"]) == list(SYMBOLS)
 
 
-def test_a_name_without_complete_features_is_absent():
+def test_a_name_with_too_few_returns_behind_it_is_absent():
     after_the_gap = market().forecast(market().data.sessions[-29]).rows
     assert sorted(after_the_gap["symbol"]) == sorted(set(SYMBOLS) - {"E"})
 
@@ -110,12 +110,22 @@ def test_nothing_after_the_session_is_read():
     session = market().data.sessions[-10]
     rows = len(market().data.sessions) - 9
     data, served = market().data, market().served
+    graph = replace(
+        data.graph,
+        **{
+            name: _nothing_after(getattr(data.graph, name), rows)
+            for name in ("neighbours_TxNxK", "corr_TxNxK", "close_return_TxN")
+        },
+    )
     blind = replace(
         data,
+        **{name: _nothing_after(getattr(data, name), rows) for name in ("mask_TxN", "labels_TxN")},
         **{
-            name: _nothing_after(getattr(data, name), rows)
-            for name in ("features_TxNxF", "mask_TxN", "labels_TxN", "neighbours_TxNxK", "corr_TxNxK")
+            name: {feature: _nothing_after(values, rows) for feature, values in getattr(data, name).items()}
+            for name in ("own", "linked")
         },
+        bars=replace(data.bars, close_return_TxN=_nothing_after(data.bars.close_return_TxN, rows), values={}),
+        graph=graph,
     )
     fill_returns = to_panel(market().returns, "fill_return", sessions=data.sessions, symbols=data.symbols)
     garbage = np.where(pl.Series(data.sessions).gt(session).to_numpy()[:, np.newaxis], 1e6, fill_returns)

@@ -10,23 +10,24 @@ import pytest
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, UNIVERSE
 from gnn_assets.forecasts.card import libraries
 from gnn_assets.forecasts.verify import compare, recompute
-from gnn_assets.models.zoo import reversal
-from gnn_assets_tests.forecasts.market import CONFIG, EXCHANGES, NOW, SYMBOLS, fetched, market, recorded
+from gnn_assets_tests.forecasts.market import (
+    CONFIG,
+    EXCHANGES,
+    NOW,
+    SYMBOLS,
+    features_count,
+    fetched,
+    market,
+    recorded,
+)
 
 SESSION = market().data.sessions[-10]
 LATER = NOW + timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def _a_model_that_listens_to_its_neighbours(monkeypatch):
-    """What the graph says must come back as well: here it moves every score."""
-    own = reversal.predict
-
-    def predict(arrays, data, *, sessions, config):
-        rows = slice(sessions.start, sessions.stop)
-        return own(arrays, data, sessions=sessions, config=config) + data.corr_TxNxK[rows].sum(axis=2)
-
-    monkeypatch.setattr(reversal, "predict", predict)
+def _a_model_that_reads_everything(monkeypatch):
+    features_count(monkeypatch)
 
 
 def again(card, **changes):

@@ -14,7 +14,14 @@ from threadpoolctl import threadpool_limits
 
 from gnn_assets.core.config import FactorsConfig, build_config
 from gnn_assets.core.errors import ConfigError
-from gnn_assets.graphs.factors import Factors, factor_loadings, orthonormal_basis, project_off, residual_returns
+from gnn_assets.graphs.factors import (
+    Factors,
+    factor_loadings,
+    orthonormal_basis,
+    project_off,
+    residual_returns,
+    residual_row,
+)
 from gnn_assets.store.panel import to_panel
 from gnn_assets_tests.lookahead import assert_no_lookahead
 
@@ -49,11 +56,12 @@ def clipped_of(window, clip):
     return ((window - window.mean()) / window.std(ddof=0)).clip(-clip, clip)
 
 
-def made_of(loadings_NxC, *, beta=None):
+def made_of(loadings_NxC, *, beta=None, deviation=None):
     """One fit, made by hand, known from the first session on."""
     n_symbols, count = loadings_NxC.shape
     beta = np.linspace(0.5, 1.5, n_symbols) if beta is None else beta
-    return Factors(tuple(SESSIONS[:1]), loadings_NxC[None], np.ones((1, n_symbols)), beta[None], np.ones((1, count)))
+    deviation = np.ones(n_symbols) if deviation is None else deviation
+    return Factors(tuple(SESSIONS[:1]), loadings_NxC[None], deviation[None], beta[None], np.ones((1, count)))
 
 
 def projected(scores, factors, *, count=2, **taken_off):
@@ -312,7 +320,8 @@ def problems(draw):
         loadings[:, -1] = loadings[:, 0]
     beta = rng.normal(1, draw(st.sampled_from([0, 0.3])), n_symbols)
     unknown = rng.random(n_symbols) < draw(st.sampled_from([0, 0.2, 1]))
-    loadings[unknown], beta[unknown] = np.nan, np.nan
+    deviation = 10 ** rng.uniform(-3, draw(st.sampled_from([-3, -1])), n_symbols)
+    loadings[unknown], beta[unknown], deviation[unknown] = np.nan, np.nan, np.nan
     scores = rng.normal(draw(st.sampled_from([0, 5])), 10 ** draw(st.floats(-6, 6)), size=(2, n_symbols))
     scores[:, rng.random(n_symbols) < draw(st.sampled_from([0, 0.3, 1]))] = np.nan
     taken_off = {
@@ -320,7 +329,7 @@ def problems(draw):
         "with_constant": draw(st.booleans()),
         "with_beta": draw(st.booleans()),
     }
-    return made_of(loadings, beta=beta), scores, taken_off, rng.permutation(n_symbols)
+    return made_of(loadings, beta=beta, deviation=deviation), scores, taken_off, rng.permutation(n_symbols)
 
 
 @given(problems())
@@ -335,15 +344,17 @@ def test_a_projection_is_idempotent_linear_orthogonal_and_never_longer_and_keeps
     np.testing.assert_allclose(both, 3 * left[0] - 2 * left[1], **{**close, "atol": 6 * close["atol"]})
     assert (np.nansum(left**2, axis=1) <= np.nansum(scores**2, axis=1) * (1 + 1e-12)).all()
     present = np.isfinite(scores[0])
-    loadings = np.nan_to_num(factors.loadings_RxNxC[0, present, : taken_off["count"]])
-    np.testing.assert_allclose(left[:, present] @ loadings / len(scores.T), 0, **{**close, "atol": 10 * close["atol"]})
+    moves = factors.loadings_RxNxC[0, :, : taken_off["count"]] * factors.deviation_RxN[0][:, None]
+    along = left[:, present] @ np.nan_to_num(moves[present]) / len(scores.T)
+    np.testing.assert_allclose(along, 0, **{**close, "atol": 10 * close["atol"]})
     if taken_off["with_constant"]:
         np.testing.assert_allclose(left[:, present].sum(axis=1) / len(scores.T), 0, **close)
     known = present & np.isfinite(factors.beta_RxN[0])
     if taken_off["with_beta"] and known.any():
         beta = np.where(known, factors.beta_RxN[0], factors.beta_RxN[0, known].mean())[present]
         np.testing.assert_allclose(left[:, present] @ beta / len(scores.T), 0, **{**close, "atol": 10 * close["atol"]})
-    shuffled = replace(factors, loadings_RxNxC=factors.loadings_RxNxC[:, order], beta_RxN=factors.beta_RxN[:, order])
+    per_symbol = ("loadings_RxNxC", "deviation_RxN", "beta_RxN")
+    shuffled = replace(factors, **{name: getattr(factors, name)[:, order] for name in per_symbol})
     np.testing.assert_allclose(projected(scores[:, order], shuffled, **taken_off), left[:, order], **close)
 
 
@@ -396,6 +407,23 @@ def test_the_scale_of_a_direction_changes_nothing():
     scores, loadings, beta = rng.normal(size=8), rng.normal(size=(8, 2)), rng.normal(size=8)
     small = projected(scores, made_of(1e-12 * loadings, beta=1e12 * beta))
     np.testing.assert_allclose(small, projected(scores, made_of(loadings, beta=beta)), atol=1e-12)
+
+
+def test_a_score_s_part_along_how_returns_move_is_taken_off_and_not_along_how_standardised_ones_do():
+    rng = np.random.default_rng(0)
+    loadings, deviation, scores = rng.normal(size=(8, 1)), rng.uniform(0.5, 3, 8), rng.normal(size=8)
+    fit = made_of(loadings, deviation=deviation)
+    left = projected(scores, fit, count=1, with_constant=False, with_beta=False)[0]
+    assert left @ (loadings[:, 0] * deviation) == pytest.approx(0, abs=1e-12)
+    assert abs(left @ loadings[:, 0]) > 0.1
+
+
+def test_one_session_s_residuals_are_those_of_all():
+    returns = returns_of(missing=0.1)
+    factors = fitted(returns)
+    every = residual_returns(returns, factors, sessions=SESSIONS)
+    fit = factors.known_before(SESSIONS[70])
+    assert residual_row(returns[70], factors, fit).tobytes() == every[70].tobytes()
 
 
 def test_more_directions_projected_than_fitted_are_refused():

@@ -38,6 +38,7 @@ SMALL = {
         "mlp": {"hidden": 8, "layers": 1},
         "lightgbm": {"trees": 5, "leaves": 4, "min_leaf_share": 0.01},
         "training": {
+            "targets": ["residual"],
             "epochs": 3,
             "patience": 2,
             "sessions_per_step": 16,

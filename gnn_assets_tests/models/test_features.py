@@ -1,109 +1,98 @@
+"""Features put together: of which groups, scaled how, and set against the neighbours'."""
+
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from gnn_assets.models.features import (
-    feature_names,
-    node_features,
-    standardise,
-    trailing_range,
-    trailing_sum,
-    trailing_volatility,
+from gnn_assets.core.errors import PluginError
+from gnn_assets.core.plugins import load_plugin
+from gnn_assets.graphs.features import neighbour_mean
+from gnn_assets.models.features.build import graph_features, left_out, own_features
+from gnn_assets.models.features.standardise import rank_scores, robust_scores
+from gnn_assets_tests.models.candles import (
+    CONFIG,
+    GROUPS,
+    candle_data,
+    candles,
+    features_changed_by,
+    graph_for,
+    with_fields,
 )
-from gnn_assets_tests.lookahead import assert_no_lookahead
-from gnn_assets_tests.models.synthetic import CONFIG
-from gnn_assets_tests.simulation import weekdays
 
-FEATURES = CONFIG.models.features
-RETURNS_TxN = np.random.default_rng(0).normal(scale=0.01, size=(60, 7))
-
-
-@pytest.mark.parametrize("window", [1, 2, 9])
-def test_trailing_sum_and_volatility_are_pandas_rolling_ones(window):
-    frame = pd.DataFrame(RETURNS_TxN)
-    np.testing.assert_allclose(trailing_sum(RETURNS_TxN, window), frame.rolling(window).sum(), atol=1e-14)
-    np.testing.assert_allclose(trailing_volatility(RETURNS_TxN, window), frame.rolling(window).std(ddof=0), atol=1e-14)
+BARS = candles()
+GRAPH = graph_for(BARS)
+MASK = np.isfinite(BARS.close_return_TxN) & (np.random.default_rng(1).random(BARS.close_return_TxN.shape) < 0.9)
+SETTINGS = CONFIG.models.features
 
 
-def test_trailing_range_is_the_distance_to_the_highest_and_lowest_of_the_spanned_closes():
-    log_price = pd.DataFrame(RETURNS_TxN).cumsum()
-    below, above = trailing_range(RETURNS_TxN, 6)
-    np.testing.assert_allclose(below[6:], (log_price.rolling(7).max() - log_price)[6:], atol=1e-14)
-    np.testing.assert_allclose(above[6:], (log_price - log_price.rolling(7).min())[6:], atol=1e-14)
+def settings(**values):
+    return features_changed_by(CONFIG, **values).models.features
 
 
-def test_features_have_their_declared_names_shape_and_type():
-    features, mask = node_features(RETURNS_TxN, FEATURES)
-    assert feature_names(FEATURES) == ("return_1", "return_5", "volatility_5", "below_high_5", "above_low_5")
-    assert features.shape == (60, 7, 5)
-    assert features.dtype == np.float32
-    assert not mask[: FEATURES.lookback - 1].any()
-    assert mask[FEATURES.lookback - 1 :].all()
+def made(config=SETTINGS, *, bars=BARS, graph=GRAPH, mask=MASK):
+    own = own_features(bars, graph, mask_TxN=mask, config=config)
+    return own, graph_features(bars, graph, own=own, mask_TxN=mask, config=config)
 
 
-def test_a_gap_masks_its_symbol_until_it_has_left_the_longest_window():
-    gapped = RETURNS_TxN.copy()
-    gapped[20, 3] = np.nan
-    features, mask = node_features(gapped, FEATURES)
-    assert np.flatnonzero(~mask[10:, 3]).tolist() == list(range(10, 10 + FEATURES.lookback))
-    assert not features[~mask].any()
-    assert np.isfinite(features).all()
+def test_every_feature_is_finite_cut_and_nothing_where_masked_out():
+    for part in made():
+        assert part
+        for name, values in part.items():
+            assert values.dtype == np.float32, name
+            assert np.isfinite(values).all(), name
+            assert np.abs(values).max() <= SETTINGS.clip, name
+            assert not values[~MASK].any(), name
 
 
-def test_features_of_a_session_average_to_zero_over_its_symbols():
-    features, mask = node_features(RETURNS_TxN, FEATURES)
-    assert np.abs(features[mask.all(axis=1)].mean(axis=1)).max() < 1e-6
+@pytest.mark.parametrize(("scaling", "scores"), [("rank", rank_scores), ("robust", robust_scores)])
+def test_a_feature_is_the_raw_one_set_against_the_other_symbols(scaling, scores):
+    config = settings(scaling=scaling, clip=0.75)
+    own, _ = made(config)
+    raw = load_plugin(GROUPS, "returns").features(BARS, GRAPH, config)
+    for name, values in raw.items():
+        np.testing.assert_array_equal(own[name], np.clip(scores(values, MASK), -0.75, 0.75).astype(np.float32))
 
 
-def test_an_extreme_value_is_cut_at_the_clip():
-    wild = np.random.default_rng(0).normal(size=(20, 60))
-    wild[10, 0] = 1e6
-    features, _ = node_features(wild, FEATURES)
-    assert features.max() == FEATURES.clip
+def test_groups_come_in_the_order_they_are_named_and_those_of_the_graph_last():
+    own, linked = made(settings(groups=("volatility", "residuals", "returns"), compared=()))
+    first, second = (load_plugin(GROUPS, name).features(BARS, GRAPH, SETTINGS) for name in ("volatility", "returns"))
+    assert list(own) == [*first, *second]
+    assert list(linked) == list(load_plugin(GROUPS, "residuals").features(BARS, GRAPH, SETTINGS))
 
 
-def test_features_know_nothing_of_later_sessions():
-    sessions = weekdays(60)
-
-    def compute(data):
-        features, mask = node_features(data["returns"].astype(np.float64), FEATURES)
-        return {"features": features, "mask": mask}
-
-    assert_no_lookahead(compute, {"returns": RETURNS_TxN}, at=sessions[33], sessions=sessions)
-
-
-def test_a_planted_leak_is_found():
-    sessions = weekdays(60)
-
-    def centred(data):
-        known = np.nan_to_num(data["returns"])
-        return {"features": known / np.abs(known).max(axis=0)}
-
-    with pytest.raises(AssertionError, match="look-ahead: features"):
-        assert_no_lookahead(centred, {"returns": RETURNS_TxN}, at=sessions[33], sessions=sessions)
+def test_what_is_compared_is_told_of_the_neighbours_and_of_the_distance_to_them():
+    own, linked = made()
+    for name in SETTINGS.compared:
+        values = {**own, **linked}[name]
+        near = neighbour_mean(values[:, :, None], GRAPH.neighbours_TxNxK, mask_TxN=MASK)[:, :, 0]
+        np.testing.assert_array_equal(linked[f"near_{name}"], np.clip(rank_scores(near, MASK), -3, 3).astype("f4"))
+        apart = rank_scores(values - near, MASK)
+        np.testing.assert_array_equal(linked[f"apart_{name}"], np.clip(apart, -3, 3).astype("f4"))
 
 
-VALUES = hnp.arrays(np.float64, (4, 6), elements=st.floats(-1e6, 1e6, width=32))
-MASKS = hnp.arrays(np.bool_, (4, 6))
+def test_without_neighbours_there_is_nothing_to_compare_with():
+    _, linked = made(graph=GRAPH.of_kind("identity", seed=1))
+    for name in SETTINGS.compared:
+        assert not linked[f"near_{name}"].any()
+        assert not linked[f"apart_{name}"].any()
 
 
-@given(values=VALUES, mask=MASKS)
-def test_standardised_rows_have_mean_zero_and_deviation_one_or_are_zero(values, mask):
-    result = standardise(values, mask)
-    assert not result[~mask].any()
-    for row, inside in zip(result, mask, strict=True):
-        if row.any():
-            assert abs(row[inside].mean()) < 1e-9
-            assert row[inside].std() == pytest.approx(1.0)
+def test_what_is_compared_is_left_out_with_its_group():
+    lacking = settings(groups=("returns", "candles"), compared=("return_lag0", "intraday_lag0"))
+    closes = with_fields(BARS, "close")
+    _, linked = made(lacking, bars=closes)
+    assert set(linked) == {"near_return_lag0", "apart_return_lag0"}
+    assert left_out(closes.fields, lacking) == {"candles": ("high", "low", "open")}
 
 
-@given(values=VALUES, mask=MASKS, value=st.floats(-1e6, 1e6))
-def test_what_is_masked_out_does_not_count(values, mask, value):
-    np.testing.assert_array_equal(standardise(values, mask), standardise(np.where(mask, values, value), mask))
+def test_an_unknown_group_is_refused_with_the_one_that_was_meant():
+    with pytest.raises(PluginError, match="did you mean 'returns'"):
+        made(settings(groups=("return",)))
 
 
-def test_equal_values_are_zero_not_amplified_rounding():
-    assert not standardise(np.full((1, 7), 0.1), np.ones((1, 7), dtype=bool)).any()
+def test_a_value_too_large_for_any_price_counts_by_its_place_alone():
+    wild = candles()
+    wild.values["volume"][70, 3] = 1e30
+    wild.close_return_TxN[70, 3] = 1e6
+    data = candle_data(wild)
+    for name in data.feature_names:
+        assert np.isfinite(data.column(name)).all(), name

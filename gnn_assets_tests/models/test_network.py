@@ -6,7 +6,7 @@ import pytest
 from gnn_assets.core.errors import WeightsMismatch
 from gnn_assets.models.network import Inputs, Network
 from gnn_assets.models.zoo.graph_attention import GraphAttention, expected_shapes, predict
-from gnn_assets_tests.models.synthetic import CONFIG, changed, features_changed, small_data
+from gnn_assets_tests.models.synthetic import CONFIG, features_changed, small_data
 
 DATA = small_data()
 MODELS = CONFIG.models
@@ -34,7 +34,7 @@ def _predict(arrays, rows, data=DATA):
     return predict(arrays, data, sessions=rows, config=MODELS)
 
 
-@pytest.mark.parametrize(("n_rows", "length"), [(1, 1), (5, 9), (64, 64), (100, 130), (130, 130), (70, 200)])
+@pytest.mark.parametrize(("n_rows", "length"), [(1, 1), (5, 9), (130, 130), (70, 140)])
 def test_inputs_are_the_rows_asked_for_with_empty_sessions_behind_them(n_rows, length):
     rows = range(20, 20 + n_rows)
     inputs = Inputs.of(DATA, rows, length=length)
@@ -49,21 +49,6 @@ def test_inputs_are_the_rows_asked_for_with_empty_sessions_behind_them(n_rows, l
         assert len(array) == length
         np.testing.assert_array_equal(array[:n_rows], told)
         assert not np.asarray(array[n_rows:]).any()
-
-
-def test_scores_follow_their_symbols_when_symbols_change_places(params):
-    session = _session(120)
-    order = np.random.default_rng(0).permutation(len(DATA.symbols))
-    place = np.argsort(order)
-    neighbours = np.asarray(session.neighbours_SxNxK)[order]
-    moved = Inputs(
-        session.features_SxNxF[order],
-        session.mask_SxN[order],
-        jnp.where(neighbours >= 0, place[neighbours], -1),
-        session.corr_SxNxK[order],
-        session.basis_SxNxD[order],
-    )
-    np.testing.assert_allclose(_scores(params, moved), _scores(params, session)[order], atol=1e-5)
 
 
 def test_the_order_of_neighbours_does_not_matter(params):
@@ -83,13 +68,12 @@ def test_neighbours_and_their_correlation_are_heard(params):
     assert not np.allclose(plain, _scores(params, other), atol=1e-4)
 
 
-def test_a_symbol_without_neighbours_has_a_score_and_a_gradient(params):
+def test_a_symbol_without_neighbours_has_a_score(params):
     session = _session(120)
     alone = session._replace(neighbours_SxNxK=jnp.full_like(session.neighbours_SxNxK, -1))
-    scores, gradient = jax.jit(jax.value_and_grad(lambda p: NETWORK.scores(p, alone).sum()))(params)
-    assert np.isfinite(scores)
-    assert np.std(_scores(params, alone)) > 0
-    assert all(np.isfinite(array).all() for array in gradient.values())
+    scores = _scores(params, alone)
+    assert np.isfinite(scores).all()
+    assert np.std(scores) > 0
 
 
 def test_a_masked_out_neighbour_is_no_neighbour(params):
@@ -100,30 +84,6 @@ def test_a_masked_out_neighbour_is_no_neighbour(params):
         neighbours_SxNxK=jnp.where(session.neighbours_SxNxK == hidden, -1, session.neighbours_SxNxK)
     )
     np.testing.assert_array_equal(_scores(params, masked), _scores(params, absent))
-
-
-def test_dropout_drops_channels_of_all_symbols_together():
-    size = changed("graph_attention", dropout=0.5).models.graph_attention
-    network = Network(GraphAttention, len(DATA.feature_names), size)
-    params = network.initialise(jax.random.key(0))
-    session = _session(120)
-    keyed = network.scores(params, session, jax.random.key(1))
-    assert not np.allclose(keyed, network.scores(params, session), atol=1e-4)
-    # Two symbols that look alike are treated alike, whatever is dropped.
-    twins = session._replace(
-        features_SxNxF=session.features_SxNxF.at[1].set(session.features_SxNxF[0]),
-        neighbours_SxNxK=jnp.full_like(session.neighbours_SxNxK, -1),
-    )
-    scores = network.scores(params, twins, jax.random.key(1))
-    assert scores[0] == scores[1]
-
-
-def test_scores_of_a_session_are_the_same_bits_alone_in_a_block_and_shifted(arrays):
-    together = _predict(arrays, ROWS)
-    for row in ROWS:
-        assert _predict(arrays, range(row, row + 1))[0].tobytes() == together[row - ROWS.start].tobytes()
-    for start in (ROWS.start + 1, ROWS.start + 7, ROWS.start + 23):
-        assert _predict(arrays, range(start, ROWS.stop)).tobytes() == together[start - ROWS.start :].tobytes()
 
 
 def test_scores_of_a_session_do_not_know_other_sessions(arrays):
@@ -146,13 +106,19 @@ def test_scores_are_standardised_over_the_masked_in_symbols(arrays):
     ("damage", "told"),
     [
         pytest.param(
-            lambda a: {**a, "head.bias": a["head.bias"][:1]}, "weights head.bias: .* was float32 \\(1, 1\\)", id="shape"
+            lambda a: {**a, "score.states.bias": a["score.states.bias"][:1]},
+            "weights score.states.bias: .* was float32 \\(1, 1\\)",
+            id="shape",
         ),
         pytest.param(
-            lambda a: {**a, "head.bias": a["head.bias"].astype(np.float64)}, "head.bias: .* was float64", id="dtype"
+            lambda a: {**a, "score.states.bias": a["score.states.bias"].astype(np.float64)},
+            "score.states.bias: .* was float64",
+            id="dtype",
         ),
-        pytest.param(lambda a: {k: v for k, v in a.items() if k != "head.bias"}, "was no such array", id="missing"),
-        pytest.param(lambda a: {**a, "z": a["head.bias"]}, "weights z: expected no such array", id="spare"),
+        pytest.param(
+            lambda a: {k: v for k, v in a.items() if k != "score.states.bias"}, "was no such array", id="missing"
+        ),
+        pytest.param(lambda a: {**a, "z": a["score.states.bias"]}, "weights z: expected no such array", id="spare"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(arrays, damage, told):

@@ -5,7 +5,7 @@ For: markets in which some neighbours tell more than others; the high-pass netwo
 A layer gives symbol i the state
 
     h_i + dropout(gelu(norm(W h_i + V h_i - sum_j alpha_ij V h_j))),
-    alpha_ij = softmax_j(a . leaky_relu(U h_i + V h_j + e corr_ij))
+    alpha_ij = softmax_j(leaky_relu(a . V h_j + b . V h_i + e corr_ij))
 
 a head at a time, over its neighbours j. A symbol without neighbours keeps W h_i alone. The last layer is the spectral
 one of `models.layers.Score`.
@@ -14,8 +14,9 @@ Known at:
     Each score at its session's close: a session is scored from its own features and graph alone.
 
 References:
-    P. Velickovic et al., Graph Attention Networks, ICLR 2018.
-    S. Brody, U. Alon, E. Yahav, How Attentive are Graph Attention Networks?, ICLR 2022 (GATv2: the weights above).
+    P. Velickovic et al., Graph Attention Networks, ICLR 2018 (the weights, but for the correlation).
+    S. Brody, U. Alon, E. Yahav, How Attentive are Graph Attention Networks?, ICLR 2022 (the contrast: here all symbols
+    rank the same neighbours alike, but for the correlation; their GATv2 mends that and gathers rows for the weights).
     D. Bo, X. Wang, C. Shi, H. Shen, Beyond Low-frequency Information in Graph Convolutional Networks, AAAI 2021.
 
 Where it differs from them: own minus attended neighbours, where they add; at most K neighbours a node, kept in arrays of
@@ -23,7 +24,7 @@ fixed degree, so that a layer is one gather; no self-loop inside the softmax but
 enters the weights; residual and layer norm; dropout drops a channel of all symbols of a session together, so that they
 are compared by one and the same network.
 
-Cost: N (F H + layers (3 H² + K H)) products a session; the gather of K N states and the softmax take most of the time.
+Cost: N (F H + layers (2 H² + K H)) products a session; see `models.attention`, which takes most of the time.
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ from flax import nnx
 from jaxtyping import Bool, Float32, Int32, Key, Shaped
 
 from gnn_assets.core.config import GraphAttentionConfig, ModelsConfig
+from gnn_assets.models.attention import attend
 from gnn_assets.models.checkpoint import Checkpoint
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.fitted import Fitted, Progress, Shapes
@@ -42,22 +44,18 @@ from gnn_assets.models.layers import Score, channel_dropout, heard_neighbours, s
 from gnn_assets.models.network import Network, predict_network
 from gnn_assets.models.train import fit_network
 
-# Slope of the leaky unit below zero, as in both papers.
-_SLOPE = 0.2
-# Keeps the quotient defined where a symbol has no neighbour.
-_EPSILON = 1e-9
-
 
 class Layer(nnx.Module):
     """A symbol's own path and its distance from its attended neighbours, added to its state."""
 
     def __init__(self, size: GraphAttentionConfig, rngs: nnx.Rngs) -> None:
         self.heads = size.heads
-        # One product for the three matrices W, U, V: small products cost more to start than to compute.
-        self.project = nnx.Linear(size.hidden, 3 * size.hidden, rngs=rngs)
-        self.edge = nnx.Linear(1, size.hidden, use_bias=False, rngs=rngs)
-        initial = nnx.initializers.lecun_normal(in_axis=1, out_axis=0)
-        self.weigh = nnx.Param(initial(rngs.params(), (size.heads, size.hidden // size.heads)))
+        # One product for the two matrices W, V: small products cost more to start than to compute.
+        self.project = nnx.Linear(size.hidden, 2 * size.hidden, rngs=rngs)
+        self.edge = nnx.Linear(1, size.heads, use_bias=False, rngs=rngs)
+        initial = nnx.initializers.lecun_normal(in_axis=2, out_axis=1, batch_axis=0)
+        # A head's a, then its b.
+        self.weigh = nnx.Param(initial(rngs.params(), (2, size.heads, size.hidden // size.heads)))
         self.norm = nnx.LayerNorm(size.hidden, rngs=rngs)
         self.dropout = channel_dropout(size.dropout)
 
@@ -69,32 +67,14 @@ class Layer(nnx.Module):
         key: Key[jax.Array, ""] | None,
     ) -> Float32[jax.Array, "N H"]:
         """The next states, float32 (N, H)."""
-        own_NxH, receiver_NxH, sender_NxH = jnp.split(self.project(states_NxH), 3, axis=-1)
-        attended_NxH = self._attend(receiver_NxH, sender_NxH, neighbours_KxN, corr_KxN)
+        own_NxH, sent_NxH = jnp.split(self.project(states_NxH), 2, axis=-1)
+        values_NxAxD = sent_NxH.reshape(len(sent_NxH), self.heads, -1)
+        sender_NxA, receiver_NxA = jnp.einsum("nad,cad->cna", values_NxAxD, self.weigh.get_value())
+        bias_KxNxA = receiver_NxA + self.edge(corr_KxN[..., None])
+        attended_NxH = attend(values_NxAxD, sender_NxA, bias_KxNxA, neighbours_KxN).reshape(sent_NxH.shape)
         heard_Nx1 = (neighbours_KxN >= 0).any(axis=0)[:, None]
-        moved_NxH = nnx.gelu(self.norm(own_NxH + jnp.where(heard_Nx1, sender_NxH - attended_NxH, 0.0)))
+        moved_NxH = nnx.gelu(self.norm(own_NxH + jnp.where(heard_Nx1, sent_NxH - attended_NxH, 0.0)))
         return states_NxH + self.dropout(moved_NxH, deterministic=key is None, rngs=key)
-
-    def _attend(
-        self,
-        receiver_NxH: Float32[jax.Array, "N H"],
-        sender_NxH: Float32[jax.Array, "N H"],
-        neighbours_KxN: Int32[jax.Array, "K N"],
-        corr_KxN: Float32[jax.Array, "K N"],
-    ) -> Float32[jax.Array, "N H"]:
-        """Weighted means over neighbours, zero without any; neighbours lead, so that sums run over whole rows."""
-        width = sender_NxH.shape[-1]
-        heads_AxH = jnp.repeat(jnp.eye(self.heads, dtype=sender_NxH.dtype), width // self.heads, axis=1)
-        present_KxNx1 = (neighbours_KxN >= 0)[..., None]
-        sender_KxNxH = sender_NxH[jnp.maximum(neighbours_KxN, 0)]
-        pair_KxNxH = nnx.leaky_relu(receiver_NxH + sender_KxNxH + self.edge(corr_KxN[..., None]), _SLOPE)
-        logit_KxNxA = pair_KxNxH @ (heads_AxH * self.weigh.get_value().reshape(-1)).T
-        # The largest logit is taken away for range only, so no gradient passes through it.
-        largest_NxA = jax.lax.stop_gradient(jnp.where(present_KxNx1, logit_KxNxA, -jnp.inf).max(axis=0))
-        raised_KxNxA = jnp.exp(jnp.where(present_KxNx1, logit_KxNxA - largest_NxA, 0.0))
-        weight_KxNxA = jnp.where(present_KxNx1, raised_KxNxA, 0.0)
-        share_KxNxA = weight_KxNxA / (weight_KxNxA.sum(axis=0) + _EPSILON)
-        return ((share_KxNxA @ heads_AxH) * sender_KxNxH).sum(axis=0)
 
 
 class GraphAttention(nnx.Module):

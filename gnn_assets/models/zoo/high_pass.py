@@ -48,7 +48,8 @@ class HighPass(nnx.Module):
         self.encoder = nnx.Linear(n_features, size.hidden, rngs=rngs)
         self.narrow = nnx.Linear(size.hidden, 2 * size.narrow, rngs=rngs)
         self.score = Score(size.narrow, n_features, rngs)
-        self.dropout = channel_dropout(size.dropout)
+        self.feature_dropout = channel_dropout(size.feature_dropout)
+        self.dropout = nnx.Dropout(size.dropout)
 
     def __call__(  # noqa: PLR0917 - a session, part by part, as `models.network.Inputs` holds it
         self,
@@ -62,13 +63,13 @@ class HighPass(nnx.Module):
         """Scores, float32 (N,); with a key, channels are dropped."""
         del corr_NxK
         keys = split_key(key, 2)
-        seen_NxF = self.dropout(features_NxF, deterministic=key is None, rngs=keys[0])
+        seen_NxF = self.feature_dropout(features_NxF, deterministic=key is None, rngs=keys[0])
         states_NxH = nnx.gelu(self.encoder(seen_NxF))
         # V (h - mean h) = V h - mean V h: neighbours are gathered after they were narrowed, which costs less.
         own_NxM, sent_NxM = jnp.split(self.narrow(states_NxH), 2, axis=-1)
         apart_NxM = apart_from_neighbours(sent_NxM, heard_neighbours(neighbours_NxK, mask_N))
         narrow_NxM = self.dropout(nnx.gelu(own_NxM + apart_NxM), deterministic=key is None, rngs=keys[1])
-        return self.score(narrow_NxM, features_NxF, basis_NxD)
+        return self.score(narrow_NxM, seen_NxF, basis_NxD)
 
 
 def fit(

@@ -22,7 +22,9 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
     """RSI, MACD over price, place in the Bollinger bands."""
     del graph, config
     returns = bars.close_return_TxN
-    price = np.exp(np.cumsum(np.nan_to_num(returns), axis=0))
+    # A price beyond any number is no error: it has no indicators.
+    with np.errstate(over="ignore"):
+        price = np.exp(np.cumsum(np.nan_to_num(returns), axis=0))
     frame = pl.DataFrame(price, schema=[str(column) for column in range(price.shape[1])])
     close = pl.all()
     made = {
