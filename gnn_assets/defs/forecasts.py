@@ -22,8 +22,8 @@ from gnn_assets.defs.recipe import (
     MODEL_GRAPH_SETTINGS,
     champion_config,
     forecast_code_version,
+    model_modules,
     served_champion,
-    zoo_modules,
 )
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
@@ -240,7 +240,7 @@ STAGES = (
         report=_forecasts_report,
         shelf=TableShelf(FORECASTS),
         code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card", "gnn_assets.forecasts.verify"),
-        plugins=lambda config: (*zoo_modules([config.models.candidate], config), measure_module(config)),
+        plugins=lambda config: (*model_modules([config.models.candidate], config), measure_module(config)),
         sections=(
             *("calendar", "execution", *MODEL_GRAPH_SETTINGS, "models", "forecasts"),
             *("runtime.threads", "ages.forecasts"),

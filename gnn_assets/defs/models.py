@@ -10,7 +10,7 @@ from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.config import Config
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
-from gnn_assets.defs.recipe import MODEL_GRAPH_SETTINGS, RECIPE_SECTIONS, recipe_hash, zoo_modules
+from gnn_assets.defs.recipe import MODEL_GRAPH_SETTINGS, RECIPE_SECTIONS, model_modules, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
 from gnn_assets.graphs.neighbours import graph_arrays
@@ -103,21 +103,28 @@ class WeightsShelf:
                 },
             )
         weights.publish(version, lineage=lineage, run_id=run.run_id)
+        run.platform.checkpoints.clear(lineage.key)
         return version
 
 
 def _gnn_weights(run: StageRun) -> Candidate:
-    """A candidate: the graph network trained on every walk-forward fold, and a final refit for serving.
+    """A candidate: the configured model trained on every walk-forward fold, and a final refit for serving.
 
-    Beside it, on the same folds: the same network without graph, and the baselines. Early stopping looks at the
-    fold's own validation sessions only; a NaN stops training, keeps the last finite step and fails the candidate.
+    Beside it, on the same folds: the same model without graph, with a shuffled one, and the baselines. Early stopping
+    looks at the fold's own validation sessions only; a NaN stops training, keeps the last finite step and fails the
+    candidate. What is trained is kept as it comes: a run that was killed goes on there, to the same bits.
     """
     config = run.config
     start_jax(run.platform)
     data = dataset_of(run.platform, run.inputs, symbols=core_symbols(run), config=config)
     folds = candidate_folds(data, config=config.models, purge=config.execution.purge)
     trained = train_candidate(
-        data, folds=folds, config=config.models, purge=config.execution.purge, progress=run.progress
+        data,
+        folds=folds,
+        config=config.models,
+        purge=config.execution.purge,
+        progress=run.progress,
+        checkpoint=run.platform.checkpoints.of(run.lineage.key),
     )
     facts = {
         **trained.facts,
@@ -234,7 +241,7 @@ def _chosen(part: str, model: str, told: dict[str, object]) -> bool:
 
 
 def _zoo(config: Config) -> tuple[str, ...]:
-    return zoo_modules([variant.plugin for variant in variants(config.models)], config)
+    return model_modules([variant.plugin for variant in variants(config.models)], config)
 
 
 STAGES = (

@@ -13,6 +13,7 @@ from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.registry.pointer import Champion
 
 ZOO = "gnn_assets.models.zoo"
+FEATURES = "gnn_assets.models.features.groups"
 
 # What a graph is made by; the rest of its section is about checks, drift and what models make of graphs.
 _GRAPH = ("measure", "signed", "window", "k", "min_abs_corr", "min_overlap", "exponential", "lead_lag")
@@ -56,14 +57,15 @@ def plugins_of(model: str, config: Config) -> tuple[str, ...]:
     return (model, *config.models.blend.members) if model == "blend" else (model,)
 
 
-def zoo_modules(models: Iterable[str], config: Config) -> tuple[str, ...]:
-    """Modules of all the plug-ins behind some models, sorted."""
-    return tuple(sorted({f"{ZOO}.{name}" for model in models for name in plugins_of(model, config)}))
+def model_modules(models: Iterable[str], config: Config) -> tuple[str, ...]:
+    """Modules of all the plug-ins behind some models, those of their features included, sorted."""
+    zoo = {f"{ZOO}.{name}" for model in models for name in plugins_of(model, config)}
+    return tuple(sorted(zoo | {f"{FEATURES}.{group}" for group in config.models.features.groups}))
 
 
 def forecast_code_version(config: Config) -> str:
     """Version of the code between bars and forecast, the plug-ins of measure and candidate included."""
-    zoo = zoo_modules([config.models.candidate], config)
+    zoo = model_modules([config.models.candidate], config)
     return code_version(*_FORECAST_CODE, *zoo, f"{MEASURES}.{config.graphs.measure}")
 
 

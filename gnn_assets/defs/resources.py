@@ -19,6 +19,7 @@ from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.core.settings import Settings, load_config, read_settings
 from gnn_assets.registry.pointer import ChampionPointer
 from gnn_assets.store.cards import Cards
+from gnn_assets.store.checkpoints import Checkpoints
 from gnn_assets.store.lake import Lake
 from gnn_assets.store.landing import Landing, Refusals
 from gnn_assets.store.ledger import Ledger
@@ -137,6 +138,11 @@ class Platform:
             clock=self.clock,
             lock_timeout_seconds=self.config.runtime.lock_timeout_seconds,
         )
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Unfinished training."""
+        return Checkpoints(self.data / "checkpoints")
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -34,9 +34,7 @@ class Examples(NamedTuple):
         """The examples of some rows of a dataset, with empty ones behind them, `length` in all."""
         told = [data.targets(target, rows) for target in settings.targets]
         targets_SxJxN, known_SxJxN = (np.stack(arrays, axis=1) for arrays in zip(*told, strict=True))
-        return cls(
-            Inputs.of(data, rows, length=length), pad_rows(targets_SxJxN, length), pad_rows(known_SxJxN, length)
-        )
+        return cls(Inputs.of(data, rows, length=length), pad_rows(targets_SxJxN, length), pad_rows(known_SxJxN, length))
 
 
 class Member(NamedTuple):
@@ -173,7 +171,9 @@ def validate(
 ) -> Float32[jax.Array, ""]:
     """Mean IC of an ensemble over some sessions and all targets; sessions go through one by one, to save memory."""
 
-    def one(row: Int32[jax.Array, ""]) -> tuple[Float32[jax.Array, " N"], ...]:
+    def one(
+        row: Int32[jax.Array, ""],
+    ) -> tuple[Float32[jax.Array, " N"], Float32[jax.Array, "J N"], Bool[jax.Array, "J N"]]:
         session = jax.tree.map(lambda array: array[row], examples)
         return ensemble_scores(network, params_E, session.inputs), session.targets_SxJxN, session.known_SxJxN
 

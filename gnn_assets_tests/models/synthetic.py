@@ -22,6 +22,8 @@ SMALL = {
         "factors": {"window": 20, "refresh_weeks": 1, "count": 2, "projected": 1},
     },
     "models": {
+        "candidate": "high_pass",
+        "baselines": ["equal_weight", "reversal", "ridge"],
         "features": {
             "groups": ["returns", "residuals"],
             "compared": ["return_lag0"],

@@ -143,7 +143,9 @@ def test_alone_the_same_symbols_have_residuals():
 def place_of(shuffled):
     """Where each symbol's beta went, told by its bits."""
     fit = -1
-    return np.array([np.flatnonzero(shuffled.factors.beta_RxN[fit] == beta).item() for beta in GRAPH.factors.beta_RxN[fit]])
+    return np.array(
+        [np.flatnonzero(shuffled.factors.beta_RxN[fit] == beta).item() for beta in GRAPH.factors.beta_RxN[fit]]
+    )
 
 
 def test_shuffled_the_graph_is_the_same_but_for_who_is_who():

@@ -20,9 +20,9 @@ CONFIG = build_config(
             "features": {"groups": ["returns"], "compared": [], "lags": 2, "windows": [2, 5], "short": 5, "long": 10},
             "folds": {"train": 640, "validation": 100, "test": 200},
             "graph_attention": {"hidden": 16, "layers": 1, "dropout": 0.0},
-            "high_pass": {"hidden": 16, "narrow": 8, "dropout": 0.0},
+            "high_pass": {"hidden": 16, "narrow": 8, "feature_dropout": 0.0, "dropout": 0.0},
             "mlp": {"hidden": 16, "layers": 1},
-            "training": {"epochs": 10, "ensemble": 1, "learning_rate": 5e-3},
+            "training": {"targets": ["residual"], "epochs": 10, "ensemble": 1, "learning_rate": 5e-3},
         },
     },
 )

@@ -21,7 +21,7 @@ def _loss(scores, targets, known):
 
 def _of(loss, scores, targets, known, seed=0):
     scores, targets = (jnp.asarray(values, jnp.float32) for values in (scores, targets))
-    return loss(scores, targets, jnp.asarray(known), jax.random.key(seed))
+    return jax.jit(loss)(scores, targets, jnp.asarray(known), jax.random.key(seed))
 
 
 def test_ic_is_pearson_over_the_known_symbols():

@@ -1,16 +1,17 @@
-"""Indicators chartists read, from the adjusted close, by TA-Lib.
+"""Indicators chartists read, of the adjusted close, by TA-Lib.
 
 References:
-    J. W. Wilder, New Concepts in Technical Trading Systems, Trend Research 1978 (RSI, ADX).
-    G. Appel, Technical Analysis, FT Press 2005 (MACD). J. Bollinger, Bollinger on Bollinger Bands, 2001.
+    J. W. Wilder, New Concepts in Technical Trading Systems, Trend Research 1978 (RSI).
+    G. Appel, Technical Analysis: Power Tools for Active Investors, FT Press 2005 (MACD).
+    J. Bollinger, Bollinger on Bollinger Bands, McGraw-Hill 2001.
 """
 
-import numpy as np
 import polars as pl
 import polars_talib as talib
 
 from gnn_assets.core.config import FeaturesConfig
 from gnn_assets.models.bars import Bars
+from gnn_assets.models.features.indicators import indicators
 from gnn_assets.models.features.series import Named
 from gnn_assets.models.graph import Graph
 
@@ -19,16 +20,17 @@ GRAPH = False
 
 
 def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
-    """RSI, MACD over price, place in the Bollinger bands."""
+    """RSI, MACD histogram over price, place between the Bollinger bands; periods as their authors gave them."""
     del graph, config
-    returns = bars.close_return_TxN
-    # A price beyond any number is no error: it has no indicators.
-    with np.errstate(over="ignore"):
-        price = np.exp(np.cumsum(np.nan_to_num(returns), axis=0))
-    frame = pl.DataFrame(price, schema=[str(column) for column in range(price.shape[1])])
-    close = pl.all()
-    made = {
-        "rsi3": frame.select(talib.rsi(close, timeperiod=3)),
-        "rsi14": frame.select(talib.rsi(close, timeperiod=14)),
-    }
-    return {name: np.where(np.isfinite(returns), values.to_numpy(), np.nan) for name, values in made.items()}
+    close = pl.col("close")
+    bands, macd = talib.bbands(close, timeperiod=20), talib.macd(close)
+    lower, upper = bands.struct.field("lowerband"), bands.struct.field("upperband")
+    return indicators(
+        bars,
+        {
+            "rsi3": talib.rsi(close, timeperiod=3),
+            "rsi14": talib.rsi(close, timeperiod=14),
+            "macd": macd.struct.field("macdhist") / close,
+            "band_place": (close - lower) / (upper - lower),
+        },
+    )
