@@ -61,7 +61,7 @@ class Piece(NamedTuple):
     steps: int = 1
 
 
-def noise_examples(*, sessions: int, symbols: int, features: int, neighbours: int) -> Examples:
+def noise_examples(*, sessions: int, symbols: int, features: int, neighbours: int, targets: int) -> Examples:
     """Examples of a market of noise."""
     rng = np.random.default_rng(SEED)
     basis, _ = np.linalg.qr(rng.standard_normal((symbols, DIRECTIONS)))
@@ -72,8 +72,8 @@ def noise_examples(*, sessions: int, symbols: int, features: int, neighbours: in
         jnp.asarray(rng.random((sessions, symbols, neighbours), dtype=np.float32)),
         jnp.broadcast_to(jnp.asarray(basis, dtype=jnp.float32), (sessions, symbols, DIRECTIONS)),
     )
-    targets = jnp.asarray(rng.standard_normal((sessions, 1, symbols), dtype=np.float32))
-    return Examples(inputs, targets, jnp.ones((sessions, 1, symbols), dtype=bool))
+    targets_SxJxN = jnp.asarray(rng.standard_normal((sessions, targets, symbols), dtype=np.float32))
+    return Examples(inputs, targets_SxJxN, jnp.ones(targets_SxJxN.shape, dtype=bool))
 
 
 def pieces(network: Network, settings: TrainingConfig, examples: Examples) -> list[Piece]:
@@ -89,25 +89,24 @@ def pieces(network: Network, settings: TrainingConfig, examples: Examples) -> li
         Piece("gather of the batch", batch_of, (examples, epoch.order_MxB[0])),
         Piece(
             "forward",
-            jax.vmap(lambda params, batch, key: loss(params, batch=batch, key=key), (0, None, 0)),
+            _one_by_one(lambda params, batch, key: loss(params, batch=batch, key=key)),
             (members.params, batch, keys),
         ),
         Piece(
             "forward and backward",
-            jax.vmap(lambda params, batch, key: jax.value_and_grad(loss)(params, batch=batch, key=key), (0, None, 0)),
+            _one_by_one(lambda params, batch, key: jax.value_and_grad(loss)(params, batch=batch, key=key)),
             (members.params, batch, keys),
         ),
         Piece(
             "of it: the loss alone",
-            jax.vmap(
-                lambda scores, batch, key: jax.value_and_grad(LOSSES[settings.loss])(
-                    scores, batch.targets_SxJxN[:, 0], batch.known_SxJxN[:, 0], key
-                ),
-                (0, None, 0),
-            ),
+            _one_by_one(jax.value_and_grad(partial(_loss, settings.loss))),
             (scores, batch, keys),
         ),
-        Piece("update and average", jax.vmap(_update, (0, None)), (members, epoch)),
+        Piece(
+            "update and average",
+            lambda members, epoch: jax.lax.map(partial(_update, epoch=epoch), members),
+            (members, epoch),
+        ),
         Piece("the step whole", partial(train_epoch, network, settings.loss), (members, examples, epoch), STEPS),
         Piece(
             "validation of as many sessions",
@@ -154,6 +153,7 @@ def main() -> None:
             symbols=arguments.symbols,
             features=arguments.features,
             neighbours=arguments.neighbours,
+            targets=len(settings.targets),
         )
         rows = [(piece.name, *timed(piece, repeats=arguments.repeats)) for piece in pieces(network, settings, examples)]
     graph_days = settings.sessions_per_step * settings.ensemble
@@ -164,7 +164,17 @@ def main() -> None:
     print(table(rows, graph_days=graph_days))
 
 
-def _update(member: Member, epoch: Epoch) -> Member:
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for each member in turn, as the step calls it, on one batch."""
+    return lambda members, batch, keys: jax.lax.map(lambda one: function(one[0], batch, one[1]), (members, keys))
+
+
+def _loss(name: str, scores_BxN: jax.Array, batch: Examples, key: jax.Array) -> jax.Array:
+    on_target = jax.vmap(LOSSES[name], in_axes=(None, 1, 1, None))
+    return on_target(scores_BxN, batch.targets_SxJxN, batch.known_SxJxN, key).mean()
+
+
+def _update(member: Member, *, epoch: Epoch) -> Member:
     return moved(member, jnp.float32(0.0), member.params, rate=epoch.rates_M[0], epoch=epoch)
 
 

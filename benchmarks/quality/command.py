@@ -51,14 +51,14 @@ def _parsed(recipes: Recipes, arguments: Sequence[str] | None) -> argparse.Names
 
 
 def _progress() -> Callable[[float, str], None]:
-    """Tells of each new whole per cent or deed, on stderr."""
+    """Tells of each new whole per cent or part, on stderr."""
     told = ""
 
     def tell(share: float, doing: str) -> None:
         nonlocal told
-        line = f"{share:4.0%} {doing}"
-        if line != told:
-            print(line, file=sys.stderr, flush=True)
-        told = line
+        part = f"{share:4.0%} {doing.partition(':')[0]}"
+        if part != told:
+            print(f"{share:4.0%} {doing}", file=sys.stderr, flush=True)
+        told = part
 
     return tell

@@ -24,6 +24,7 @@ from gnn_assets.models.candidate import (
 )
 from gnn_assets.models.checks import predictions_checks, weights_checks
 from gnn_assets.models.dataset import Dataset, Recipe, build_dataset
+from gnn_assets.models.features.build import left_out
 from gnn_assets.models.graph import Graph
 from gnn_assets.models.runtime import start
 from gnn_assets.models.schema import OOS_PREDICTIONS
@@ -131,6 +132,7 @@ def _gnn_weights(run: StageRun) -> Candidate:
         "data_end": data.sessions[-1].isoformat(),
         "config_hash": recipe_hash(config),
         "recipe": config.slice(*RECIPE_SECTIONS),
+        "left_out": left_out(data.bars.fields, config.models.features),
         "inputs": dict(run.inputs),
     }
     return Candidate(parts=trained.parts, facts=facts, seconds=trained.seconds)
@@ -153,6 +155,9 @@ def _gnn_weights_report(run: StageRun, candidate: Candidate) -> Report:
             "folds": _fold_count(parts, name),
             "mean_validation_ic": float(sum(chosen) / len(chosen)) if chosen else 0.0,
             "threads": facts["threads"],
+            "features": len(facts["features"]),
+            "left_out": "; ".join(f"{group}: no {', '.join(lacks)}" for group, lacks in facts["left_out"].items()) or "-",
+            "success_rate": float(facts["success_rate"]),
             **({"training_seconds": float(sum(candidate.seconds.values()))} if candidate.seconds else {}),
             "parts": table(pl.DataFrame(rows, schema=names, orient="row"), digits=4),
             "training_curves": training_curves(
@@ -255,7 +260,7 @@ STAGES = (
         plugins=_zoo,
         sections=("models", "execution", *MODEL_GRAPH_SETTINGS, "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs"),
-        checks=lambda _config: ("loss_finite", "curves_finite", "all_folds_trained", "validation_ic"),
+        checks=lambda _config: ("parts_trained", "loss_finite", "curves_finite", "all_folds_trained", "validation_ic"),
         follows="correlation_graphs",
         kinds=frozenset({"jax"}),
     ),

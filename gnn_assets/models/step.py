@@ -120,11 +120,13 @@ def train_epoch(
         batch = batch_of(examples, rows_B)
         keys_E = jax.random.split(key, len(members_E.finite))
 
-        def update(member: Member, key: Key[jax.Array, ""]) -> tuple[Member, Float32[jax.Array, ""]]:
+        def update(one: tuple[Member, Key[jax.Array, ""]]) -> tuple[Member, Float32[jax.Array, ""]]:
+            member, key = one
             loss, gradient = jax.value_and_grad(loss_of)(member.params, network, loss_name, batch, key)
             return moved(member, loss, gradient, rate=rate, epoch=epoch), loss
 
-        return jax.vmap(update)(members_E, keys_E)
+        # One after another: XLA gathers from many arrays at once more slowly than from each in turn.
+        return jax.lax.map(update, (members_E, keys_E))
 
     keys_M = jax.random.split(epoch.key, len(epoch.order_MxB))
     members_E, losses_MxE = jax.lax.scan(step, members_E, (epoch.order_MxB, keys_M, epoch.rates_M))

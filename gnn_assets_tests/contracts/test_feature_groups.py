@@ -200,6 +200,31 @@ def test_says_whether_it_reads_the_graph(name):
     assert all(_same(_made(plugin, graph=other), _made(plugin)) != plugin.GRAPH for other in others)
 
 
+def _looks_back(plugin, row):
+    """Whether a session's features are there without the graphs of the sessions before its lookback."""
+    early = np.arange(len(BARS.sessions)) < row - SETTINGS.lookback
+    forgotten = replace(
+        GRAPH,
+        neighbours_TxNxK=np.where(early[:, None, None], -1, GRAPH.neighbours_TxNxK).astype(np.int32),
+        corr_TxNxK=np.where(early[:, None, None], 0, GRAPH.corr_TxNxK).astype(np.float32),
+    )
+    made, again = _made(plugin), _made(plugin, graph=forgotten)
+    return all(np.array_equal(made[name][row], again[name][row]) for name in made)
+
+
+@every_group
+def test_reads_the_neighbours_of_no_session_before_its_lookback(name):
+    """A forecast that is made again has no graph from before them."""
+    assert _looks_back(_group(name), 80)
+
+
+def test_the_same_test_fails_for_neighbours_of_long_ago():
+    def features(_bars, graph, _config):
+        return {"far": np.roll(graph.corr_TxNxK.sum(axis=2), SETTINGS.lookback + 1, axis=0)}
+
+    assert not _looks_back(SimpleNamespace(NEEDS=(), GRAPH=True, features=features), 80)
+
+
 # --- splits --------------------------------------------------------------------------------------------------------
 
 

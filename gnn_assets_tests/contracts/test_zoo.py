@@ -29,6 +29,8 @@ NAMES = plugin_names(zoo.__name__)
 # They may read neither neighbours nor directions, nor a feature made of them.
 WITHOUT_GRAPH = {"equal_weight", "reversal", "mlp"}
 WITHOUT_CHANCE = {"equal_weight", "reversal", "ridge"}
+# The others drop a channel of all symbols of a session together.
+DROPPING_STATES_ONE_BY_ONE = {"high_pass"}
 NETWORKS = {
     name: module
     for name in NAMES
@@ -296,7 +298,7 @@ def test_a_gradient_is_finite_where_nobody_is_scored_and_where_nobody_has_neighb
 
 
 @every_network
-def test_dropout_needs_a_key_and_hits_a_channel_of_all_symbols_alike(name):
+def test_dropout_needs_a_key_and_hits_symbols_that_look_alike_alike_or_each_by_itself(name):
     params, scores, _ = _network(name)
     session = _session(100)
     twins = session._replace(
@@ -306,4 +308,4 @@ def test_dropout_needs_a_key_and_hits_a_channel_of_all_symbols_alike(name):
     )
     one, other = (scores(params, twins, jax.random.key(number)) for number in (1, 2))
     assert not np.allclose(one, other)
-    np.testing.assert_allclose(one, np.full_like(one, one[0]), rtol=1e-5)
+    assert np.allclose(one, one[0], rtol=1e-5) == (name not in DROPPING_STATES_ONE_BY_ONE)

@@ -159,7 +159,8 @@ def test_it_is_the_moment_of_each_session_that_keeps_it_out(tmp_path, untouched,
 
 def test_a_champions_older_recipe_keeps_to_the_same_moments(tmp_path):
     """Where the recipe is another one, every session's market is made from bars: the change stays out there too."""
-    other = build_config("test", CONFIG.model_dump(mode="json"), {"graphs": {"k": 2}})
+    few = {"features": {"groups": ["returns", "candles"], "compared": ["return_lag0"]}}
+    other = build_config("test", CONFIG.model_dump(mode="json"), {"graphs": {"k": 2}, "models": few})
     quiet = published(run_on(tmp_path / "quiet", market().bars, NO_ACTIONS), config=other)
     made = published(run_on(tmp_path / "changed", *CHANGES["a corrected bar"]()), config=other)
     assert [session for session in SESSIONS if not made[session].equals(quiet[session])] == list(SESSIONS[4:])

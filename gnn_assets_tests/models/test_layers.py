@@ -1,7 +1,8 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.graphs.factors import orthonormal_basis
@@ -11,6 +12,11 @@ from gnn_assets.models.layers import apart_from_neighbours, heard_neighbours, pr
 seeds = st.integers(0, 2**32 - 1)
 
 
+@jax.jit
+def _apart(states_NxH, neighbours_NxK, mask_N):
+    return apart_from_neighbours(states_NxH, heard_neighbours(neighbours_NxK, mask_N))
+
+
 def _session(seed, *, n_symbols=7, k=3):
     rng = np.random.default_rng(seed)
     others = np.stack([rng.permutation(np.delete(np.arange(n_symbols), i))[:k] for i in range(n_symbols)])
@@ -18,11 +24,11 @@ def _session(seed, *, n_symbols=7, k=3):
     return rng.standard_normal((n_symbols, 4)).astype(np.float32), neighbours_NxK, rng.random(n_symbols) < 0.7
 
 
+@settings(max_examples=25)
 @given(seeds)
 def test_apart_from_heard_neighbours_is_what_the_graph_stage_computes(seed):
     states_NxH, neighbours_NxK, mask_N = _session(seed)
-    heard = heard_neighbours(jnp.asarray(neighbours_NxK), jnp.asarray(mask_N))
-    apart = np.asarray(apart_from_neighbours(jnp.asarray(states_NxH), heard))
+    apart = np.asarray(_apart(states_NxH, neighbours_NxK, mask_N))
     oracle = own_minus_neighbours(states_NxH, neighbours_NxK, mask_TxN=mask_N)
     np.testing.assert_allclose(apart[mask_N], np.nan_to_num(oracle)[mask_N], atol=1e-6)
 
@@ -32,6 +38,7 @@ def test_a_symbol_without_neighbours_stands_apart_from_nobody():
     assert not apart_from_neighbours(states_NxH, jnp.full((3, 2), -1, dtype=jnp.int32)).any()
 
 
+@settings(max_examples=25)
 @given(seeds, st.integers(0, 3))
 def test_what_lies_along_the_basis_is_taken_off_and_nothing_else(seed, empty):
     rng = np.random.default_rng(seed)

@@ -65,8 +65,8 @@ every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
 @every_loss
 def test_unknown_symbols_get_no_gradient_and_their_target_does_not_matter(loss):
-    value, gradient = jax.value_and_grad(partial(_of, loss))(jnp.asarray(SCORES), TARGETS, KNOWN)
-    assert value == _of(loss, SCORES, np.where(KNOWN, TARGETS, 99), KNOWN)
+    gradient = jax.grad(partial(_of, loss))(jnp.asarray(SCORES), TARGETS, KNOWN)
+    assert _of(loss, SCORES, TARGETS, KNOWN) == _of(loss, SCORES, np.where(KNOWN, TARGETS, 99), KNOWN)
     assert not np.asarray(gradient)[~KNOWN].any()
     assert np.asarray(gradient)[KNOWN].any()
 

@@ -27,14 +27,16 @@ def indicators(bars: Bars, wanted: Mapping[str, pl.Expr]) -> Named:
         Row d at the close of session d.
     """
     there = np.isfinite(bars.close_return_TxN)
-    close = np.exp(np.cumsum(np.where(there, bars.close_return_TxN, 0.0), axis=0))
-    columns = {"close": close}
-    if {"high", "low", "close"} <= bars.fields:
-        for name in ("high", "low"):
-            ratio = bars.values[name] / bars.values["close"]
-            columns[name] = close * np.where(np.isfinite(ratio), ratio, 1.0)
-    if {"close", "volume"} <= bars.fields:
-        columns["volume"] = np.nan_to_num(bars.value_TxN) / close
+    # Prices beyond any number are no error: nothing is said of them.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        close = np.exp(np.cumsum(np.where(there, bars.close_return_TxN, 0.0), axis=0))
+        columns = {"close": close}
+        if {"high", "low", "close"} <= bars.fields:
+            for name in ("high", "low"):
+                ratio = bars.values[name] / bars.values["close"]
+                columns[name] = close * np.where(np.isfinite(ratio), ratio, 1.0)
+        if {"close", "volume"} <= bars.fields:
+            columns["volume"] = np.nan_to_num(bars.value_TxN) / close
     n_sessions, n_symbols = close.shape
     frame = pl.DataFrame({name: values.T.ravel() for name, values in columns.items()}).with_columns(
         symbol=pl.Series(np.repeat(np.arange(n_symbols), n_sessions))
