@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from gnn_assets.core.config import Config, build_config
-from gnn_assets.core.hashing import json_hash, sha256_hex
+from gnn_assets.core.hashing import code_version, json_hash, sha256_hex
 from gnn_assets.core.plugins import load_plugin
+from gnn_assets.defs.recipe import model_modules
 from gnn_assets.graphs.correlation import measured_neighbours
 from gnn_assets.models import runtime, zoo
 from gnn_assets.models.bars import Bars
@@ -214,5 +215,6 @@ def _key(bars: Bars, valid_end: date, test_end: date, recipe: str, seeds: int | 
             "bars": {name: sha256_hex(values.tobytes()) for name, values in sorted(arrays.items())},
             "ends": [valid_end.isoformat(), test_end.isoformat()],
             "config": config_hash(recipe, seeds=seeds),
+            "code": code_version(*model_modules([recipe], models_of(recipe, seeds=seeds)[recipe].config)),
         }
     )[:32]

@@ -156,7 +156,8 @@ def _gnn_weights_report(run: StageRun, candidate: Candidate) -> Report:
             "mean_validation_ic": float(sum(chosen) / len(chosen)) if chosen else 0.0,
             "threads": facts["threads"],
             "features": len(facts["features"]),
-            "left_out": "; ".join(f"{group}: no {', '.join(lacks)}" for group, lacks in facts["left_out"].items()) or "-",
+            "left_out": "; ".join(f"{group}: no {', '.join(lacks)}" for group, lacks in facts["left_out"].items())
+            or "-",
             "success_rate": float(facts["success_rate"]),
             **({"training_seconds": float(sum(candidate.seconds.values()))} if candidate.seconds else {}),
             "parts": table(pl.DataFrame(rows, schema=names, orient="row"), digits=4),

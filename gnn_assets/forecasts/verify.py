@@ -18,7 +18,7 @@ from gnn_assets.core.config import Config
 from gnn_assets.core.sessions import Exchanges
 from gnn_assets.forecasts.card import libraries, rows_hash
 from gnn_assets.forecasts.publish import Market, Served, forecast_session
-from gnn_assets.graphs.correlation import lookback_of, measured_neighbours
+from gnn_assets.graphs.correlation import measured_neighbours
 from gnn_assets.graphs.neighbours import graph_arrays, graph_frame
 from gnn_assets.models.bars import Bars
 from gnn_assets.models.dataset import Recipe, build_dataset
@@ -134,11 +134,8 @@ def market_at(
     close_return_TxN, fill_return_TxN = (
         to_panel(returns, name, sessions=sessions, symbols=symbols) for name in ("close_return", "fill_return")
     )
-    # Features may trail over what neighbours did: the graphs of as many sessions as the longest of them looks back.
-    newest = len(sessions) - 1
-    oldest = max(newest - config.models.features.lookback, lookback_of(graphs) - 1)
-    graphed = range(min(oldest, newest), newest + 1)
-    neighbours = measured_neighbours(close_return_TxN, config=graphs, sessions=graphed)
+    # No feature reads the neighbours of an earlier session.
+    neighbours = measured_neighbours(close_return_TxN, config=graphs, sessions=[len(sessions) - 1])
     levels = chosen(latest(bars.filter(pl.col("session") <= session), known_at=known_at), config.bars.sources)
     data = build_dataset(
         Bars.of(

@@ -4,6 +4,8 @@ References:
     W. J. Conover, Practical Nonparametric Statistics, 3rd ed., Wiley 1999, ch. 5.10 (normal scores of ranks).
 """
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy.special import ndtri
@@ -42,25 +44,26 @@ def rank_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray,
     Returns:
         float64 (T, N), the normal quantile of (midrank - 1/2) / count; 0, the middle, where missing or masked out.
     """
-    values = np.where(mask_TxN & np.isfinite(values_TxN), values_TxN, np.inf)
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=1)
-    there = np.isfinite(ordered)
-    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    new = np.ones(values.shape, dtype=bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
-    ends = np.ones(values.shape, dtype=bool)
-    ends[:, :-1] = new[:, 1:]
-    last = np.minimum.accumulate(np.where(ends, place, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
-    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
-    # With midranks on a grid of halves, quantiles are looked up, not computed.
-    twice_middle = np.where(there, first + last + 1, count)
-    scores = np.empty(values.shape)
-    for row, of in enumerate(count[:, 0]):
-        quantiles = ndtri(np.arange(1, 2 * of) / (2 * of))
-        scores[row, order[row]] = quantiles[twice_middle[row] - 1]
-    return scores
+    there_TxN = mask_TxN & np.isfinite(values_TxN)
+    scores_TxN = np.zeros(there_TxN.shape)
+    for row, there_N in enumerate(there_TxN):
+        places = np.flatnonzero(there_N)
+        if places.size == 0:
+            continue
+        values = values_TxN[row, places]
+        order = np.argsort(values)
+        ordered = values[order]
+        first = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+        after = np.concatenate([first[1:], [places.size]])
+        # Midranks lie on a grid of halves.
+        scores_TxN[row, places[order]] = np.repeat(_quantiles(places.size)[first + after - 1], after - first)
+    return scores_TxN
+
+
+@cache
+def _quantiles(count: int) -> Float64[np.ndarray, " G"]:
+    """Normal quantiles of 1, 2, ... 2 count - 1 in units of 1 / (2 count)."""
+    return ndtri(np.arange(1, 2 * count) / (2 * count))
 
 
 def robust_scores(

@@ -14,7 +14,6 @@ import numpy as np
 
 from gnn_assets.core.config import FeaturesConfig
 from gnn_assets.graphs.factors import residual_returns
-from gnn_assets.graphs.features import neighbour_mean
 from gnn_assets.models.bars import Bars
 from gnn_assets.models.features.series import Named
 from gnn_assets.models.features.trailing import lagged, trailing_mean, trailing_sum
@@ -30,7 +29,6 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
     deviation = np.sqrt(trailing_mean(np.square(residual), config.long, min_share=config.min_share))
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = np.clip(residual / deviation, -config.clip, config.clip)
-    near = neighbour_mean(residual[..., None], graph.neighbours_TxNxK)[..., 0]
     preceding = {
         "residual": np.clip(residual, -config.clip * deviation, config.clip * deviation),
         "intraday": residual_returns(bars.intraday_TxN, graph.factors, sessions=bars.sessions),
@@ -39,8 +37,6 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
         "middle": 0.5 * bars.close_location_TxN * bars.range_TxN,
         "before": lagged(residual, 1),
         "week": trailing_sum(residual, 5, min_share=config.min_share),
-        "apart": residual - near,
-        "near": near,
     }
     made: Named = {}
     for name, values in preceding.items():
