@@ -3,7 +3,7 @@
     universe ─► market_bars ─► returns ─► correlation_graphs ─► gnn_weights ─► oos_predictions ─► portfolio_returns
                                   │               │                                                     │
                                   │               ▼                                                     ▼
-                                  │        graph_statistics        forecasts ◄── champion ◄── backtest_scores
+                                  │        graph_statistics        forecasts ◄── champion ◄── backtest_scores, score_cards
                                   ├─► graph_drift                        ▲           │
                                   └──────────────────────────────────────┘           ▼
                                                                                mlflow_mirror

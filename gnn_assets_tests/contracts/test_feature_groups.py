@@ -1,6 +1,7 @@
 """What every group of features promises, whoever adds it."""
 
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,12 +22,29 @@ WARM = 60
 every_group = pytest.mark.parametrize("name", NAMES)
 
 
+_GRAPHS = {}
+
+
+def _graph(bars):
+    """The graph of some bars, made once for all groups."""
+    returns = bars.close_return_TxN
+    key = returns.shape, returns.tobytes()
+    if key not in _GRAPHS:
+        _GRAPHS[key] = graph_for(bars)
+    return _GRAPHS[key]
+
+
 def _made(plugin, bars=BARS, graph=None):
-    return plugin.features(bars, graph or (GRAPH if bars is BARS else graph_for(bars)), SETTINGS)
+    return plugin.features(bars, graph or _graph(bars), SETTINGS)
 
 
 def _group(name):
     return load_plugin(GROUPS, name)
+
+
+@cache
+def _truth(name):
+    return _made(_group(name), BARS, GRAPH)
 
 
 def _same(first, second):
@@ -93,7 +111,7 @@ def test_says_nothing_that_later_fits_of_the_leading_directions_can_change(name)
         ),
     )
     for feature, values in _made(_group(name), graph=garbage).items():
-        np.testing.assert_array_equal(values[: row + 1], _made(_group(name))[feature][: row + 1])
+        np.testing.assert_array_equal(values[: row + 1], _truth(name)[feature][: row + 1])
 
 
 # --- shape -------------------------------------------------------------------------------------------------------
@@ -104,17 +122,7 @@ def test_says_nothing_that_later_fits_of_the_leading_directions_can_change(name)
 @pytest.mark.parametrize("broken", ["whole", "still", "untraded", "absent"])
 def test_makes_named_panels_of_every_market(name, n_sessions, n_symbols, broken):
     """Fewer symbols than directions, fewer sessions than windows; a symbol that never moves, trades or is there."""
-    bars = candles(n_sessions=n_sessions, n_symbols=n_symbols)
-    if broken == "still":
-        bars.close_return_TxN[:, 0] = 0.0
-        for field in ("open", "high", "low", "close"):
-            bars.values[field][:, 0] = 12.5
-    elif broken == "untraded":
-        bars.values["volume"][:, 0] = 0.0
-    elif broken == "absent":
-        bars.close_return_TxN[:, 0] = np.nan
-        for values in bars.values.values():
-            values[:, 0] = np.nan
+    bars = _broken(n_sessions, n_symbols, broken)
     if left_out(bars.fields, features_changed_by(CONFIG, groups=(name,)).models.features):
         return
     made = _made(_group(name), bars)
@@ -126,20 +134,36 @@ def test_makes_named_panels_of_every_market(name, n_sessions, n_symbols, broken)
             assert not np.isfinite(values[:, 0]).any(), feature
 
 
+@cache
+def _broken(n_sessions, n_symbols, broken):
+    bars = candles(n_sessions=n_sessions, n_symbols=n_symbols)
+    if broken == "still":
+        bars.close_return_TxN[:, 0] = 0.0
+        for field in ("open", "high", "low", "close"):
+            bars.values[field][:, 0] = 12.5
+    elif broken == "untraded":
+        bars.values["volume"][:, 0] = 0.0
+    elif broken == "absent":
+        bars.close_return_TxN[:, 0] = np.nan
+        for values in bars.values.values():
+            values[:, 0] = np.nan
+    return bars
+
+
 def test_no_two_groups_give_a_feature_the_same_name():
-    names = [feature for name in NAMES for feature in _made(_group(name))]
+    names = [feature for name in NAMES for feature in _truth(name)]
     assert sorted(names) == sorted(set(names))
 
 
 @every_group
 def test_every_value_is_there_where_every_bar_is(name):
-    for feature, values in _made(_group(name)).items():
+    for feature, values in _truth(name).items():
         assert np.isfinite(values[WARM:]).all(), feature
 
 
 @every_group
 def test_no_feature_is_the_same_for_all(name):
-    for feature, values in _made(_group(name)).items():
+    for feature, values in _truth(name).items():
         spread = np.ptp(values[WARM:], axis=1)
         assert (spread > 1e-12).mean() > 0.1, feature
 
@@ -153,7 +177,7 @@ def test_the_order_of_symbols_does_not_matter(name):
         BARS.close_return_TxN[:, order],
         {field: values[:, order] for field, values in BARS.values.items()},
     )
-    made = _made(_group(name))
+    made = _truth(name)
     for feature, values in _made(_group(name), moved).items():
         np.testing.assert_allclose(values, made[feature][:, order], rtol=1e-6, atol=1e-9, err_msg=feature)
 
@@ -165,7 +189,7 @@ def test_the_order_of_symbols_does_not_matter(name):
 def test_reads_no_field_it_does_not_name(name):
     plugin = _group(name)
     assert set(plugin.NEEDS) <= set(FIELDS)
-    assert _same(_made(plugin, with_fields(BARS, *plugin.NEEDS), GRAPH), _made(plugin))
+    assert _same(_made(plugin, with_fields(BARS, *plugin.NEEDS), GRAPH), _truth(name))
 
 
 @every_group
@@ -188,7 +212,7 @@ def test_groups_are_left_out_for_the_fields_they_lack_and_no_others_are(fields):
     }
     own = own_features(bars, GRAPH, mask_TxN=mask, config=SETTINGS)
     linked = graph_features(bars, GRAPH, own=own, mask_TxN=mask, config=SETTINGS)
-    expected = {feature for name in NAMES if name not in missing for feature in _made(_group(name))}
+    expected = {feature for name in NAMES if name not in missing for feature in _truth(name)}
     compared = {f"{side}_{name}" for side in ("near", "apart") for name in SETTINGS.compared if name in expected}
     assert {*own, *linked} == expected | compared
 
@@ -197,32 +221,32 @@ def test_groups_are_left_out_for_the_fields_they_lack_and_no_others_are(fields):
 def test_says_whether_it_reads_the_graph(name):
     plugin = _group(name)
     others = [GRAPH.of_kind("shuffled", seed=3), GRAPH.of_kind("identity", seed=3)]
-    assert all(_same(_made(plugin, graph=other), _made(plugin)) != plugin.GRAPH for other in others)
+    assert all(_same(_made(plugin, graph=other), _truth(name)) != plugin.GRAPH for other in others)
 
 
-def _looks_back(plugin, row):
-    """Whether a session's features are there without the graphs of the sessions before its lookback."""
-    early = np.arange(len(BARS.sessions)) < row - SETTINGS.lookback
+def _reads_its_own_neighbours_alone(plugin, row):
+    """Whether a session's features are there without the neighbours of any other session."""
+    others = np.arange(len(BARS.sessions)) != row
     forgotten = replace(
         GRAPH,
-        neighbours_TxNxK=np.where(early[:, None, None], -1, GRAPH.neighbours_TxNxK).astype(np.int32),
-        corr_TxNxK=np.where(early[:, None, None], 0, GRAPH.corr_TxNxK).astype(np.float32),
+        neighbours_TxNxK=np.where(others[:, None, None], -1, GRAPH.neighbours_TxNxK).astype(np.int32),
+        corr_TxNxK=np.where(others[:, None, None], 0, GRAPH.corr_TxNxK).astype(np.float32),
     )
     made, again = _made(plugin), _made(plugin, graph=forgotten)
     return all(np.array_equal(made[name][row], again[name][row]) for name in made)
 
 
 @every_group
-def test_reads_the_neighbours_of_no_session_before_its_lookback(name):
-    """A forecast that is made again has no graph from before them."""
-    assert _looks_back(_group(name), 80)
+def test_reads_the_neighbours_of_its_own_session_alone(name):
+    """A forecast that is made again has no other session's."""
+    assert _reads_its_own_neighbours_alone(_group(name), 80)
 
 
-def test_the_same_test_fails_for_neighbours_of_long_ago():
+def test_the_same_test_fails_for_neighbours_of_the_session_before():
     def features(_bars, graph, _config):
-        return {"far": np.roll(graph.corr_TxNxK.sum(axis=2), SETTINGS.lookback + 1, axis=0)}
+        return {"before": np.roll(graph.corr_TxNxK.sum(axis=2), 1, axis=0)}
 
-    assert not _looks_back(SimpleNamespace(NEEDS=(), GRAPH=True, features=features), 80)
+    assert not _reads_its_own_neighbours_alone(SimpleNamespace(NEEDS=(), GRAPH=True, features=features), 80)
 
 
 # --- splits --------------------------------------------------------------------------------------------------------
@@ -240,7 +264,7 @@ def _split(bars, row):
 
 @every_group
 def test_a_split_changes_nothing(name):
-    assert _same(_made(_group(name), _split(BARS, 70), GRAPH), _made(_group(name)))
+    assert _same(_made(_group(name), _split(BARS, 70), GRAPH), _truth(name))
 
 
 def test_a_planted_ratio_of_prices_across_sessions_is_seen_by_the_same_test():

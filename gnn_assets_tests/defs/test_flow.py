@@ -41,7 +41,7 @@ def sentence_of(result: subprocess.CompletedProcess[str]) -> str:
 def test_the_demo_ends_with_a_summary_a_person_can_read(demo_home):
     shown = (demo_home.path / "demo.txt").read_text(encoding="utf-8")
     for expected in (
-        "12 assets computed, 0 reused",
+        "13 assets computed, 0 reused",
         "20 stocks, chosen with hindsight",
         "density",
         "by rule bootstrap",
@@ -51,7 +51,7 @@ def test_the_demo_ends_with_a_summary_a_person_can_read(demo_home):
         "not advice",
     ):
         assert expected in shown
-    for model in ("graph_attention", "graph_attention_no_graph", "ridge", "reversal", "equal_weight"):
+    for model in ("blend", "blend_no_graph", "blend_shuffled", "ridge", "reversal", "equal_weight"):
         assert model in shown
 
 
@@ -70,7 +70,7 @@ def test_every_table_holds_what_its_name_promises(demo_home):
     assert newest.height == 20
     assert newest["target_start"].unique().to_list() == [date(2022, 12, 29)]
     assert newest["target_end"].unique().to_list() == [date(2023, 1, 6)]
-    assert newest["served_by"].unique().to_list() == ["graph_attention/refit"]
+    assert newest["served_by"].unique().to_list() == ["blend/refit"]
     assert sorted(newest["rank"]) == list(range(1, 21))
 
 
@@ -94,7 +94,7 @@ def test_a_second_demo_computes_nothing_and_says_so(home_copy):
     before = versions(home_copy)
     second = home_copy.run("demo")
     assert second.returncode == 0, second.stdout
-    assert "nothing computed: all 12 assets reused" in second.stdout
+    assert "nothing computed: all 13 assets reused" in second.stdout
     assert versions(home_copy) == before
 
 
@@ -228,7 +228,7 @@ def test_corrupted_weights_are_refused_and_the_champion_stays(home_copy):
     platform = platform_of(home_copy)
     champion = platform.champion.current()
     assert champion is not None
-    file = next((home_copy.path / "data/lake/gnn_weights").rglob("*graph_attention.refit.safetensors"))
+    file = next((home_copy.path / "data/lake/gnn_weights").rglob("*blend.refit.safetensors"))
     damaged = bytearray(file.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     file.write_bytes(damaged)
@@ -240,11 +240,11 @@ def test_corrupted_weights_are_refused_and_the_champion_stays(home_copy):
 
 
 def test_corrupted_weights_are_trained_again_by_the_next_run(home_copy, demo_home):
-    file = next((home_copy.path / "data/lake/gnn_weights").rglob("*graph_attention.refit.safetensors"))
+    file = next((home_copy.path / "data/lake/gnn_weights").rglob("*blend.refit.safetensors"))
     file.write_bytes(file.read_bytes()[:-1])
     healed = home_copy.run("demo")
     assert healed.returncode == 0, healed.stdout
-    assert "1 assets computed, 11 reused" in healed.stdout
+    assert "1 assets computed, 12 reused" in healed.stdout
     assert versions(home_copy) == versions(demo_home)
 
 

@@ -29,7 +29,7 @@ from gnn_assets.defs.recipe import champion_config, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.defs.verify import verify_session
-from gnn_assets.models.zoo import graph_attention
+from gnn_assets.models.zoo import high_pass
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.promotion import Evidence
 
@@ -169,7 +169,10 @@ def test_what_the_candidate_does_not_train_by_makes_no_other_recipe(same):
         {"execution": {"fill": "open_next"}},
         {"graphs": {"k": 3}},
         {"models": {"seed": 1}},
-        {"models": {"network": {"hidden": 4}}},
+        {"models": {"high_pass": {"hidden": 4}}},
+        {"models": {"lightgbm": {"trees": 10}}},
+        {"models": {"training": {"epochs": 3}}},
+        {"graphs": {"factors": {"count": 4}}},
         {"models": {"candidate": "ridge"}},
     ],
 )
@@ -264,7 +267,7 @@ def test_a_refused_refresh_leaves_the_champion_and_it_goes_on_serving_newer_sess
     assert done.reused["forecasts"] is False
     newest = newest_of(platform)
     assert set(newest.select("session", "champion", "served_by").iter_rows()) == {
-        (DECEMBER, first.version, "graph_attention/refit")
+        (DECEMBER, first.version, "blend/refit")
     }
     assert verify_session(platform, DECEMBER).matches
     # The same refusal again is no second event.
@@ -290,7 +293,7 @@ def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by
     old = platform_at(home)
     before, prior = forecasts_of(old).drop("card_id"), {row["id"] for row in old.ledger.read("trials")}
     changed = {
-        "models": {"network": {"hidden": 4}, "features": {"clip": 2.0, "return_windows": [1, 5, 10]}},
+        "models": {"high_pass": {"hidden": 4}, "features": {"clip": 2.0, "windows": [2, 5, 10]}},
         "graphs": {"window": 30, "min_overlap": 20, "k": 3},
     }
     platform = platform_at(home, changed)
@@ -324,13 +327,13 @@ def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by
 def test_a_training_that_runs_into_nan_changes_nothing_and_the_last_champion_serves_the_next_session(
     home, first, monkeypatch
 ):
-    honest = graph_attention.fit_network
+    honest = high_pass.fit_network
 
-    def exploding(build, data, *, config, **settings):
+    def exploding(build, size, data, *, config, **settings):
         wild = config.training.model_copy(update={"learning_rate": 1e9})
-        return honest(build, data, config=config.model_copy(update={"training": wild}), **settings)
+        return honest(build, size, data, config=config.model_copy(update={"training": wild}), **settings)
 
-    monkeypatch.setattr(graph_attention, "fit_network", exploding)
+    monkeypatch.setattr(high_pass, "fit_network", exploding)
     before = current_version(platform_at(home), "gnn_weights")
     platform = platform_at(home, NEWER)
     done = run(platform)

@@ -50,6 +50,13 @@ def candidate():
 
 
 @pytest.fixture(scope="module")
+def again():
+    """A second training, with what it kept and what it told."""
+    checkpoint, told = InMemory(), []
+    return _train(checkpoint=checkpoint, progress=lambda share, text: told.append((share, text))), checkpoint, told
+
+
+@pytest.fixture(scope="module")
 def scored(candidate):
     return _score(candidate)
 
@@ -84,10 +91,10 @@ def test_facts_are_json_and_hold_no_duration(candidate):
     assert set(candidate.attempts.values()) == {1}
 
 
-def test_training_again_gives_the_same_bits_and_facts(candidate):
-    again = _train()
-    assert _bits(again) == _bits(candidate)
-    assert json_hash(again.facts) == json_hash(candidate.facts)
+def test_training_again_gives_the_same_bits_and_facts(candidate, again):
+    trained, _, _ = again
+    assert _bits(trained) == _bits(candidate)
+    assert json_hash(trained.facts) == json_hash(candidate.facts)
 
 
 def test_training_ends_when_the_last_label_of_the_choice_is_known(candidate):
@@ -202,9 +209,8 @@ def test_too_few_known_labels_for_a_refit_are_refused():
         train_candidate(DATA, folds=FOLDS, config=MODELS, purge=100, progress=silent)
 
 
-def test_progress_rises_to_one_and_names_the_part():
-    told = []
-    _train(progress=lambda share, text: told.append((share, text)))
+def test_progress_rises_to_one_and_names_the_part(again):
+    _, _, told = again
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
@@ -234,9 +240,8 @@ def test_training_cut_off_between_and_inside_parts_goes_on_to_the_same_bits_and_
     assert json_hash(resumed.facts) == json_hash(candidate.facts)
 
 
-def test_a_part_that_is_done_is_not_trained_again(candidate, monkeypatch):
-    checkpoint = InMemory()
-    _train(checkpoint=checkpoint)
+def test_a_part_that_is_done_is_not_trained_again(candidate, again, monkeypatch):
+    _, checkpoint, _ = again
 
     def unwanted(*args, **kwargs):
         raise AssertionError("trained again")
