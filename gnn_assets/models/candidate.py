@@ -44,7 +44,7 @@ class Candidate:
         attempts: part → tries it took; likewise.
     """
 
-    parts: Mapping[str, Mapping[str, Float32[np.ndarray, "..."]]]
+    parts: Mapping[str, Mapping[str, Shaped[np.ndarray, "..."]]]
     facts: Mapping[str, Any]
     seconds: Mapping[str, float]
     attempts: Mapping[str, int] = field(default_factory=dict)

@@ -36,11 +36,13 @@ from gnn_assets.registry.promotion import Evidence
 TINY = {
     "clock": {"session": "2022-11-30"},
     "bars": {"from_session": "2020-06-01"},
-    "graphs": {"window": 40, "min_overlap": 30},
+    "graphs": {"window": 40, "min_overlap": 30, "factors": {"window": 40, "refresh_weeks": 1}},
     "models": {
-        "features": {"return_windows": [1, 5, 20], "range_window": 20},
+        "features": {"windows": [2, 5, 20], "short": 5, "long": 20},
         "folds": {"train": 128, "validation": 32, "test": 126},
         "training": {"epochs": 2, "ensemble": 1},
+        "targets": {"window": 20},
+        "lightgbm": {"trees": 5},
     },
     "backtests": {"bootstrap_resamples": 50, "min_sessions": 60},
     "forecasts": {"min_calibration_sessions": 20, "history_sessions": 2},
