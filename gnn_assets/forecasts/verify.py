@@ -102,7 +102,7 @@ def market_at(
     """What a forecast of a session is made from, made from bars no later than the session.
 
     Args:
-        session: the last session that counts; it and those before it that features look back to have a graph.
+        session: the last session that counts, and the only one that has a graph.
         symbols: nodes of the graph, in order.
         known_at: moment up to which revisions count.
         bars: MARKET_BARS rows; later rows and revisions are cut off here.

@@ -39,7 +39,7 @@ def test_every_profile_is_a_whole_valid_configuration(profile):
 def test_a_profile_changes_what_it_names_and_nothing_else():
     sample, live = build_config("sample"), build_config("live")
     assert (sample.clock.kind, live.clock.kind) == ("snapshot", "live")
-    assert sample.models == live.models
+    assert sample.models.features == live.models.features
     assert build_config("test").graphs.window < sample.graphs.window
     assert build_config("test").graphs.k == sample.graphs.k
 
