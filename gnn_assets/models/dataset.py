@@ -109,7 +109,9 @@ class Dataset:
         filled = np.nan_to_num(scores_SxN).astype(np.float32)
         projected = np.empty_like(filled)
         for at, basis_NxD in enumerate(basis_SxNxD):
-            projected[at] = filled[at] - basis_NxD @ (basis_NxD.T @ filled[at])
+            # Where the directions span all there is, what rounding leaves would become a score once it is standardised.
+            left = np.isfinite(scores_SxN[at]).sum() > np.count_nonzero(basis_NxD.any(axis=0))
+            projected[at] = filled[at] - basis_NxD @ (basis_NxD.T @ filled[at]) if left else 0.0
         return np.where(np.isfinite(scores_SxN), projected, np.float32(np.nan))
 
     def seen(self, kind: GraphKind, *, seed: int) -> "Dataset":

@@ -34,7 +34,7 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
     bounce = trailing_mean(above * (lagged(above, 1) + returns - above), long, min_share=share)
     covariance = trailing_mean(returns * lagged(returns, 1), long, min_share=share)
     still = trailing_mean(np.where(np.isfinite(returns), (returns == 0).astype(float), np.nan), short, min_share=share)
-    rank = _centred_rank(log_impact)
+    rank = _rank_share(log_impact)
     return {
         "illiquidity": log_impact,
         "illiquidity_return": rank * residual,
@@ -48,8 +48,8 @@ def features(bars: Bars, graph: Graph, config: FeaturesConfig) -> Named:
     }
 
 
-def _centred_rank(values_TxN: np.ndarray) -> np.ndarray:
-    """Share of the session's symbols below each, less one half; NaN where absent."""
+def _rank_share(values_TxN: np.ndarray) -> np.ndarray:
+    """Share of the session's symbols at or below each, between 0 and 1; NaN where absent."""
     order = np.argsort(np.argsort(np.where(np.isfinite(values_TxN), values_TxN, np.inf), axis=1), axis=1)
     count = np.maximum(np.isfinite(values_TxN).sum(axis=1, keepdims=True), 1)
     return np.where(np.isfinite(values_TxN), (order + 0.5) / count, np.nan)
