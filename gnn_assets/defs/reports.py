@@ -13,7 +13,7 @@ def report_file(platform: Platform, version: str) -> Path:
 
 
 def write_report(platform: Platform, version: str, page: str) -> None:
-    """Keeps a page; one that is there already is left alone."""
+    """Keeps a page; a file that holds it already, to the byte, is left alone."""
     file, data = report_file(platform, version), page.encode()
     if not file.exists() or file.read_bytes() != data:
         write_atomic(file, data)
