@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 from gnn_assets_tests.conftest import ROOT, Home
 
@@ -26,9 +28,18 @@ def execute(path: Path, *, home: Home, folder: Path) -> nbformat.NotebookNode:
         CellExecutionError: if a cell fails.
     """
     notebook = read(path)
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    # The debugger checks that it can see frozen modules, and would say that it cannot.
-    client.execute(env=home.environment(PYDEVD_DISABLE_FILE_VALIDATION="1", IPYTHONDIR=str(folder / ".ipython")))
+    # Files for sockets: of ports, one that is free when the kernel is told of it may be taken when it wants it. Theirs
+    # is a short folder, because the path of a socket may have no more than 107 characters.
+    with TemporaryDirectory() as sockets:
+        client = NotebookClient(
+            notebook,
+            timeout=300,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(folder)}},
+            config=Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}}),
+        )
+        # The debugger checks that it can see frozen modules, and would say that it cannot.
+        client.execute(env=home.environment(PYDEVD_DISABLE_FILE_VALIDATION="1", IPYTHONDIR=str(folder / ".ipython")))
     return notebook
 
 

@@ -15,7 +15,8 @@ def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, workers: int, 
     """Runs every job in a thread, so many at once; the others wait for their turn.
 
     Compiled programs run outside Python's lock, so two small networks fill two cores. If a job fails, or the caller is
-    interrupted, the others end at their next report, and those that wait never start.
+    interrupted, the others end at their next report, and those that wait never start: the thread in which a job failed
+    says so before it takes the next one.
 
     Args:
         jobs: each is given where to report its own share, 0 to 1, and a line for people.
@@ -31,16 +32,22 @@ def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, workers: int, 
     news: SimpleQueue[tuple[int, float, str] | None] = SimpleQueue()
     stopped = Event()
 
-    def reporter(number: int) -> Progress:
+    def run(number: int, job: Callable[[Progress], Result]) -> Result:
         def report(share: float, text: str) -> None:
             if stopped.is_set():
                 raise CancelledError
             news.put((number, share, text))
 
-        return report
+        if stopped.is_set():
+            raise CancelledError
+        try:
+            return job(report)
+        except BaseException:
+            stopped.set()
+            raise
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = [pool.submit(job, reporter(number)) for number, job in enumerate(jobs)]
+        futures = [pool.submit(run, number, job) for number, job in enumerate(jobs)]
         for future in futures:
             future.add_done_callback(lambda _: news.put(None))
         try:
@@ -61,5 +68,5 @@ def side_by_side(jobs: Sequence[Callable[[Progress], Result]], *, workers: int, 
 
 def _raise_first(errors: Sequence[BaseException | None]) -> None:
     for error in errors:
-        if error is not None:
+        if error is not None and not isinstance(error, CancelledError):  # ended because another one failed
             raise error

@@ -1,4 +1,4 @@
-from threading import Event, Thread, current_thread
+from threading import Barrier, Event, Thread, current_thread
 
 import pytest
 
@@ -96,5 +96,21 @@ def test_after_a_failure_jobs_that_wait_never_start():
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        side_by_side([failing, *[lambda _: Event().wait(0.05)] * 2, *[started.append] * 50], workers=2, progress=print)
-    assert len(started) < 50
+        side_by_side([failing, *[started.append] * 50], workers=1, progress=print)
+    assert started == []
+
+
+def test_what_is_raised_is_the_failure_and_not_what_it_ended():
+    running = Barrier(2)
+
+    def endless(report):
+        running.wait()
+        while True:
+            report(0.0, "still here")
+
+    def failing(report):
+        running.wait()
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        side_by_side([endless, failing], workers=2, progress=lambda *_: None)
