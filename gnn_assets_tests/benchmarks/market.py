@@ -10,12 +10,14 @@ import polars as pl
 
 from gnn_assets.models.bars import Bars
 
-# Weekdays, with two holidays no calendar knows.
-SESSIONS = tuple(
-    day
-    for day in (date(2015, 1, 2) + timedelta(days=count) for count in range(180))
-    if day.weekday() < 5 and day not in {date(2015, 3, 11), date(2015, 3, 12)}
-)
+
+def weekdays(days: int) -> tuple[date, ...]:
+    """Weekdays of the first days of 2015, without two holidays no calendar knows."""
+    dates = (date(2015, 1, 2) + timedelta(days=count) for count in range(days))
+    return tuple(day for day in dates if day.weekday() < 5 and day not in {date(2015, 3, 11), date(2015, 3, 12)})
+
+
+SESSIONS = weekdays(180)
 SYMBOLS = tuple(f"S{number:02}" for number in range(30))
 
 
@@ -23,7 +25,15 @@ def closes(seed: int = 5) -> np.ndarray:
     return 20 * np.exp(np.random.default_rng(seed).normal(0, 0.02, (len(SESSIONS), len(SYMBOLS))).cumsum(axis=0))
 
 
-def bars_frame(closes_TxN: np.ndarray, *, seed: int = 6) -> pl.DataFrame:
+def factor_market(n_sessions: int) -> pl.DataFrame:
+    """Bars of symbols that three factors move, so that there are neighbours to be found."""
+    rng = np.random.default_rng(7)
+    common_TxN = rng.normal(0, 0.01, (n_sessions, 3)) @ rng.normal(0, 1, (3, len(SYMBOLS)))
+    own_TxN = rng.normal(0, 0.015, common_TxN.shape)
+    return bars_frame(20 * np.exp((common_TxN + own_TxN).cumsum(axis=0)), sessions=weekdays(2 * n_sessions))
+
+
+def bars_frame(closes_TxN: np.ndarray, *, seed: int = 6, sessions: tuple[date, ...] = SESSIONS) -> pl.DataFrame:
     """A bar wherever there is a close: the open is a little off it, high and low hold both."""
     rng = np.random.default_rng(seed)
     opens_TxN = closes_TxN * np.exp(rng.normal(0, 0.01, closes_TxN.shape))
@@ -38,7 +48,7 @@ def bars_frame(closes_TxN: np.ndarray, *, seed: int = 6) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "symbol": SYMBOLS[:n_symbols] * n_sessions,
-            "session": np.repeat(np.array(SESSIONS[:n_sessions], dtype="datetime64[D]"), n_symbols),
+            "session": np.repeat(np.array(sessions[:n_sessions], dtype="datetime64[D]"), n_symbols),
             **{name: values_TxN.ravel() for name, values_TxN in columns.items()},
         }
     ).filter(pl.col("close").is_not_nan())

@@ -1,0 +1,113 @@
+"""The recipe whose scores are published, as it stands, on a market of thirty symbols."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks.quality import recipe
+from benchmarks.quality.bars import read_market
+from gnn_assets.models import runtime
+from gnn_assets_tests.benchmarks.market import factor_market, written
+
+pytestmark = pytest.mark.slow
+
+# Two trainings: rows 300 to 425 are scored by the first, the rest by the second.
+SESSIONS, VALID_END, TEST_END = 440, 300, 438
+# The last session before which nothing is altered; inside what the first training scores.
+CUT = 380
+ALTERED = ("open", "high", "low", "close", "volume")
+
+
+def score(path, *, keep, progress=lambda *_: None):
+    market = read_market(path)
+    ends = {"train_end": 250, "valid_end": VALID_END, "test_end": TEST_END}
+    dates = {name: market.sessions[row] for name, row in ends.items()}
+    bars = market.bars(TEST_END + 1)
+    return recipe.score(bars, **dates, recipe=recipe.DEFAULT, seeds=1, keep=keep, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory):
+    return written(factor_market(SESSIONS), tmp_path_factory.mktemp("bars") / "bars.parquet")
+
+
+@pytest.fixture(scope="module")
+def scores(bars, tmp_path_factory):
+    return score(bars, keep=tmp_path_factory.mktemp("kept"))
+
+
+def test_every_model_scores_every_session_of_the_test_part_and_no_other(scores):
+    assert list(scores) == [
+        "blend",
+        "blend_no_graph",
+        "blend_shuffled",
+        "reversal_raw_bars",
+        "ridge_raw_bars",
+        "lightgbm_raw_bars",
+    ]
+    scored_T = np.zeros(TEST_END + 1, dtype=bool)
+    # The score for a session stands in the row before it.
+    scored_T[VALID_END:TEST_END] = True
+    for name, scores_TxN in scores.items():
+        np.testing.assert_array_equal(np.isfinite(scores_TxN).any(axis=1), scored_T, err_msg=name)
+    for scores_TxN in scores.values():
+        assert np.isfinite(scores_TxN[scored_T]).all()
+
+
+def test_models_differ_from_one_another(scores):
+    assert len({scores_TxN.tobytes() for scores_TxN in scores.values()}) == len(scores)
+
+
+def test_bars_after_a_session_change_no_score_made_at_its_close(scores, bars, tmp_path):
+    frame = pl.read_parquet(bars)
+    later = pl.col("session") > frame["session"].unique().sort()[CUT]
+    noise = pl.Series(np.exp(np.random.default_rng(11).normal(0, 0.05, frame.height)))
+    altered = frame.with_columns(pl.when(later).then(pl.col(name) * noise).otherwise(name) for name in ALTERED)
+    again = score(written(altered, tmp_path / "bars.parquet"), keep=tmp_path / "kept")
+    for name, scores_TxN in scores.items():
+        assert again[name][: CUT + 1].tobytes() == scores_TxN[: CUT + 1].tobytes(), name
+        assert (again[name][CUT + 1 : TEST_END] != scores_TxN[CUT + 1 : TEST_END]).any(axis=1).all(), name
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+
+from gnn_assets.models import runtime
+from gnn_assets_tests.benchmarks import test_quality_recipe as recipe
+
+THREADS, PROGRAMS = int(sys.argv[1]), Path(sys.argv[2])
+
+
+def progress(share, text):
+    print(text, flush=True)
+    if text.startswith("blend_no_graph 1 of 2: ") and "epoch 9 " in text:
+        time.sleep(600)
+
+
+runtime.start(threads=THREADS, cache=PROGRAMS)
+recipe.score(Path(sys.argv[3]), keep=Path(sys.argv[4]), progress=progress)
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was_to_the_same_scores(scores, bars, tmp_path):
+    asked = [runtime.thread_count(), jax.config.jax_compilation_cache_dir, bars, tmp_path / "kept"]
+    command = [sys.executable, "-c", KILLED, *(str(word) for word in asked)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith("blend_no_graph 1 of 2: ") and "epoch 9 " in line:
+                child.kill()
+    assert child.returncode == -9
+    told: list[str] = []
+    resumed = score(bars, keep=tmp_path / "kept", progress=lambda _, text: told.append(text))
+    assert {name: scores_TxN.tobytes() for name, scores_TxN in resumed.items()} == {
+        name: scores_TxN.tobytes() for name, scores_TxN in scores.items()
+    }
+    trained = [text for text in told if "epoch" in text]
+    assert not any(text.startswith("blend 1 of 2: ") for text in trained)
+    assert "epoch 10 " in trained[0]
