@@ -19,6 +19,10 @@ from jaxtyping import install_import_hook
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Most of what these tests compute is compiling small programs, and half of that is optimising them. It must be said
+# before jax is loaded; processes the tests start inherit it.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).with_name("gnn-assets")
 # Every call into these packages, of this process, is held to the shapes and types it is annotated with.

@@ -138,12 +138,11 @@ def _typed(data: bytes, path: Path) -> pl.DataFrame:
             was=f"no {' and no '.join(missing)} (but {', '.join(frame.columns)})",
             do="rename or add them",
         )
-    session = pl.col("session").str.to_date() if frame.schema["session"] == pl.String else pl.col("session")
     fields = [pl.col(name).cast(pl.Float64) for name in _FIELDS if name in frame.columns]
     try:
         return frame.select(
             pl.col("symbol").cast(pl.String),
-            session.cast(pl.Date),
+            _date(frame.schema["session"]),
             *(pl.when(field.is_finite()).then(field) for field in fields),
         )
     except pl.exceptions.PolarsError as error:
@@ -153,6 +152,11 @@ def _typed(data: bytes, path: Path) -> pl.DataFrame:
             was=", ".join(f"{name} {dtype}" for name, dtype in frame.schema.items()),
             do="cast the columns",
         ) from error
+
+
+def _date(dtype: pl.DataType) -> pl.Expr:
+    """The session as a date; of a moment, the date in its own time zone."""
+    return pl.col("session").str.to_date() if dtype == pl.String else pl.col("session").dt.date()
 
 
 def _usable(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:

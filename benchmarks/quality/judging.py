@@ -132,9 +132,14 @@ def judge(model: str, scores_SxN: Float[np.ndarray, "S N"], tier: Tier) -> Judge
 
 
 def difference(one: Judged, other: Judged, name: str) -> Figure:
-    """How much more of a metric one model has than another, with the interval of the same draws of sessions."""
+    """How much more of a metric one model has than another, on the sessions on which both have one.
+
+    Its interval is of the same draws of sessions for both.
+    """
     metric = METRICS[name]
     ours_S, theirs_S = one.series[metric.series], other.series[metric.series]
+    both_S = ~np.isnan(ours_S) & ~np.isnan(theirs_S)
+    ours_S, theirs_S = np.where(both_S, ours_S, np.nan), np.where(both_S, theirs_S, np.nan)
     draws_RxS = _draws(ours_S.size)
     samples_R = metric.scale * (metric.resampled(ours_S, draws_RxS) - metric.resampled(theirs_S, draws_RxS))
     return Figure(

@@ -9,9 +9,6 @@ from gnn_assets.core.errors import DataError
 from gnn_assets.core.hashing import canonical_json
 from gnn_assets.store.files import write_atomic
 
-# Looks agree in these when they are looks at the same thing.
-_SAME = ("bars", "valid_end", "test_end")
-
 
 def append_look(path: Path, look: Mapping[str, Any]) -> int:
     """Adds a line to the file of looks; the lines before stay as they are.
@@ -21,7 +18,7 @@ def append_look(path: Path, look: Mapping[str, Any]) -> int:
         look: what was looked at (`bars`, `valid_end`, `test_end`), by whom, and what was seen.
 
     Returns:
-        How many lines of the file, this one included, are looks at the same bars and test sessions.
+        How many lines of the file, this one included, are looks at the same bars and some of the same test sessions.
 
     Raises:
         DataError: if a line of the file is no JSON object.
@@ -32,7 +29,14 @@ def append_look(path: Path, look: Mapping[str, Any]) -> int:
     lead = written if not written or written.endswith("\n") else f"{written}\n"
     write_atomic(path, f"{lead}{line}\n".encode())
     asked = json.loads(line)
-    return 1 + sum(all(one.get(name) == asked[name] for name in _SAME) for one in before)
+    return 1 + sum(_overlap(one, asked) for one in before)
+
+
+def _overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether some test session was looked at in both."""
+    return (
+        one["bars"] == other["bars"] and one["valid_end"] < other["test_end"] and other["valid_end"] < one["test_end"]
+    )
 
 
 def _parsed(line: str, path: Path) -> Mapping[str, Any]:

@@ -54,14 +54,16 @@ class Header:
     look: int
 
 
-def report(header: Header, judged: Sequence[tuple[Tier, Sequence[Judged]]]) -> str:
+def report(header: Header, judged: Sequence[tuple[Tier, Sequence[Judged]]], *, notes: Sequence[str]) -> str:
     """The whole page.
 
     Args:
         header: what stands above.
         judged: each tier with every model in it, the recipe first.
+        notes: how the models were trained, a sentence each.
     """
-    return "\n".join([*_header(header), *(line for tier, models in judged for line in _tier(tier, models)), *_notes()])
+    tables = (line for tier, models in judged for line in _tier(tier, models))
+    return "\n".join([*_header(header), *tables, *_notes(notes)])
 
 
 def _header(header: Header) -> Iterator[str]:
@@ -109,8 +111,9 @@ def _row(one: Judged) -> list[str]:
     return [one.model, *cells, f"{one.scored:.1%}"]
 
 
-def _notes() -> Iterator[str]:
+def _notes(notes: Sequence[str]) -> Iterator[str]:
     yield from ("", "## How it is measured", "")
+    yield from (f"* {note}" for note in notes)
     yield (
         f"* The score for session d uses bars up to the close of d-1. A symbol counts on d if it has a close on each of "
         f"the {CLOSES} sessions up to d; one that counts and has no score is taken at the session's mean."

@@ -3,7 +3,7 @@
 import argparse
 import io
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -57,6 +57,14 @@ class Recipes(Protocol):
 
     def config_hash(self, recipe: str, *, seeds: int | None) -> str:
         """Name of everything the recipe was told, 64 hex digits."""
+        ...
+
+    def code_hash(self, recipe: str) -> str:
+        """Name of the code between bars and scores, 16 hex digits."""
+        ...
+
+    def notes(self, recipe: str) -> Sequence[str]:
+        """What a reader of the scores should know of their making, a sentence each."""
         ...
 
 
@@ -114,7 +122,6 @@ def run(recipes: Recipes, asked: argparse.Namespace, *, clock: Clock, progress: 
     )
     scored = perf_counter()
     placed = {model: _placed(model, scores_TxN, bars, market, parts.test) for model, scores_TxN in scores.items()}
-    _write_scores(asked.out, next(iter(placed.values())), market, parts.test)
     judged = [(tier, [judge(*each, tier) for each in placed.items()]) for tier in tiers(market, parts.test)]
     look = append_look(
         asked.looks,
@@ -125,11 +132,14 @@ def run(recipes: Recipes, asked: argparse.Namespace, *, clock: Clock, progress: 
             "recipe": asked.recipe,
             "seeds": asked.seeds,
             "config": recipes.config_hash(asked.recipe, seeds=asked.seeds),
+            "code": recipes.code_hash(asked.recipe),
             **_seen(judged[0][1][0]),
         },
     )
+    # Nothing is shown of a look that is not counted.
+    _write_scores(asked.out, next(iter(placed.values())), market, parts.test)
     seconds = {"reading": read - began, "training and scoring": scored - read, "judging": perf_counter() - scored}
-    page = report(_header(asked, market, parts, seconds, look), judged)
+    page = report(_header(asked, market, parts, seconds, look), judged, notes=recipes.notes(asked.recipe))
     if asked.report:
         write_atomic(asked.report, f"{page}\n".encode())
     return page

@@ -13,6 +13,8 @@ from gnn_assets.backtests.significance import Interval, percentile_interval, res
 from gnn_assets.core.config import BacktestsConfig, ExecutionConfig
 
 _SIDES = ("expected", "realised")
+# Of less than two blocks a bootstrap draws nearly the same sessions again and again: its ends would be too narrow.
+_FEWEST_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Measure:
     Args:
         metric: its name.
         value: NaN where it is not defined.
-        interval: its bootstrap ends, NaN where there are none.
+        interval: its bootstrap ends, NaN where there are none: not defined, or known on less than two blocks.
         sessions: how many sessions it is known on.
     """
 
@@ -138,4 +140,6 @@ def _measure(
     metric: str, value: float, samples_R: np.ndarray, values_S: np.ndarray, *, config: BacktestsConfig
 ) -> Measure:
     known = int((~np.isnan(values_S)).sum())
+    if known < _FEWEST_BLOCKS * config.bootstrap_block:
+        return Measure(metric, value, (float("nan"), float("nan")), known)
     return Measure(metric, value, percentile_interval(samples_R, confidence=config.confidence), known)

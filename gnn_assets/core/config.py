@@ -225,6 +225,7 @@ class FactorsConfig(Section):
     min_share: Annotated[float, Field(gt=0, le=1)]
     clip: Positive
     count: Count
+    max_share: Annotated[float, Field(gt=0, lt=1)]
     projected: Count
 
     @model_validator(mode="after")

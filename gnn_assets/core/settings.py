@@ -139,6 +139,8 @@ def pin_threads(threads: int) -> None:
     for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # Threads of LightGBM that wait for one another would spin, and crawl as soon as anybody else wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def subprocess_environment(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,19 @@ import polars as pl
 from gnn_assets.core.hashing import content_hash
 
 # Libraries whose release may change the last bits of a forecast.
-LIBRARIES = ("numpy", "polars", "jax", "jaxlib", "flax", "optax", "scikit-learn")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "polars",
+    "polars-talib",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "lightgbm",
+    "scikit-learn",
+)
 
 
 def libraries() -> dict[str, str]:

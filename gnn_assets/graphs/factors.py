@@ -58,7 +58,8 @@ def factor_loadings(returns_TxN: np.ndarray, *, sessions: Sequence[date], config
 
     Over the window each symbol's returns are centred on their mean, divided by their standard deviation and clipped;
     missing ones then count as 0. A symbol that is constant, or present in less than `min_share` of the window, takes
-    no part. A fit is due at the first session of every `refresh_weeks` calendar weeks, counted in fixed steps from
+    no part. Of few symbols fewer directions are fitted, at least one: as many as there are symbols would leave nothing of a
+    return. A fit is due at the first session of every `refresh_weeks` calendar weeks, counted in fixed steps from
     Monday 0001-01-01: neither where the panel starts nor where it ends moves it. Sessions before a full window have
     none. A panel of the last `config.lookback` sessions gives the fit known before its last session.
 
@@ -98,7 +99,9 @@ def factor_loadings(returns_TxN: np.ndarray, *, sessions: Sequence[date], config
             columns, mean, scale = _taking_part(values_WxN, config)
             standardised = (values_WxN[:, columns] - mean) / scale
             clipped = np.where(np.isfinite(standardised), np.clip(standardised, -config.clip, config.clip), np.nan)
-            loadings[fit, columns], explained[fit] = _leading(np.nan_to_num(clipped), count=config.count)
+            loadings[fit, columns], explained[fit] = _leading(
+                np.nan_to_num(clipped), count=config.count, most=max(1, int(config.max_share * len(columns)))
+            )
             deviation[fit, columns] = scale
             beta[fit, columns] = _market_beta(mean + scale * clipped)
     return Factors(tuple(sessions[row] for row in rows_R), loadings, deviation, beta, explained)
@@ -258,15 +261,15 @@ def _taking_part(values_WxN: np.ndarray, config: FactorsConfig) -> tuple[np.ndar
     return columns, mean_N[columns], np.sqrt(variance_N[columns])
 
 
-def _leading(standardised_WxN: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loadings (N, `count`) and explained shares (`count`,) of the leading directions; 0 beyond the rank."""
+def _leading(standardised_WxN: np.ndarray, *, count: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Loadings (N, `count`) and explained shares (`count`,) of the leading directions; 0 beyond the rank, or `most`."""
     n_sessions, n_symbols = standardised_WxN.shape
     loadings_NxC, explained_C = np.zeros((n_symbols, count)), np.zeros(count)
     if n_symbols == 0:
         return loadings_NxC, explained_C
     _, singular, right = np.linalg.svd(standardised_WxN, full_matrices=False)
     tolerance = max(n_sessions, n_symbols) * np.finfo(np.float64).eps * singular[0]
-    rank = min(count, int((singular > tolerance).sum()))
+    rank = min(count, most, int((singular > tolerance).sum()))
     leading = right[:rank]
     sign = np.sign(leading[np.arange(rank), np.abs(leading).argmax(axis=1)])
     loadings_NxC[:, :rank] = (sign[:, None] * leading).T

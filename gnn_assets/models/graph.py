@@ -63,8 +63,10 @@ class Graph:
 
         Args:
             kind: ``true``; ``identity``: nobody has neighbours, and nothing is common to all but the mean;
-                ``shuffled``: edges, loadings and betas of another symbol, drawn once for all sessions, so that
-                everything about the graph is kept but who is who.
+                ``shuffled``: edges, loadings and betas of another symbol that is in the graph too, so that everything
+                about the graph is kept but who is who. One draw puts all symbols in a circle; at each session every
+                symbol takes the place of the next one in it, so that places change only where a neighbour in the
+                circle comes or goes.
             seed: of the draw.
         """
         if kind == "identity":
@@ -142,25 +144,29 @@ class Graph:
         )
 
     def _shuffled(self, seed: int) -> "Graph":
-        n_symbols = self.neighbours_TxNxK.shape[1]
-        place_N = np.random.default_rng(seed).permutation(n_symbols)
-        moved = place_N.astype(np.int32)
-        neighbours = np.full_like(self.neighbours_TxNxK, -1)
-        neighbours[:, place_N] = np.where(self.neighbours_TxNxK >= 0, moved[self.neighbours_TxNxK], -1)
-        corr = np.zeros_like(self.corr_TxNxK)
-        corr[:, place_N] = self.corr_TxNxK
+        circle_N = np.random.default_rng(seed).permutation(self.neighbours_TxNxK.shape[1])
+        neighbours, corr = np.full_like(self.neighbours_TxNxK, -1), np.zeros_like(self.corr_TxNxK)
+        for row, present_NxK in enumerate(self.neighbours_TxNxK >= 0):
+            place_N = _next_in(circle_N, present_NxK.any(axis=1)).astype(np.int32)
+            neighbours[row, place_N] = np.where(present_NxK, place_N[self.neighbours_TxNxK[row]], -1)
+            corr[row, place_N] = self.corr_TxNxK[row]
         factors = self.factors
         # Deviations stay with their symbols: how much a symbol moves is no matter of the graph.
-        takes_part = np.isfinite(factors.deviation_RxN)
-        loadings, beta = np.zeros_like(factors.loadings_RxNxC), np.zeros_like(factors.beta_RxN)
-        loadings[:, place_N], beta[:, place_N] = np.nan_to_num(factors.loadings_RxNxC), np.nan_to_num(factors.beta_RxN)
+        loadings, beta = np.empty_like(factors.loadings_RxNxC), np.empty_like(factors.beta_RxN)
+        for fit, deviation_N in enumerate(factors.deviation_RxN):
+            place_N = _next_in(circle_N, np.isfinite(deviation_N))
+            loadings[fit, place_N], beta[fit, place_N] = factors.loadings_RxNxC[fit], factors.beta_RxN[fit]
         return replace(
             self,
             neighbours_TxNxK=neighbours,
             corr_TxNxK=corr,
-            factors=replace(
-                factors,
-                loadings_RxNxC=np.where(takes_part[:, :, None], loadings, np.nan),
-                beta_RxN=np.where(takes_part, beta, np.nan),
-            ),
+            factors=replace(factors, loadings_RxNxC=loadings, beta_RxN=beta),
         )
+
+
+def _next_in(circle_N: np.ndarray, there_N: np.ndarray) -> np.ndarray:
+    """For each symbol that is there the next one in the circle that is; for the others themselves."""
+    place_N = np.arange(len(circle_N))
+    present = circle_N[there_N[circle_N]]
+    place_N[present] = np.roll(present, -1)
+    return place_N

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from gnn_assets.core.errors import ModelError
 from gnn_assets.core.settings import pin_threads
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "lightgbm", "polars-talib")
 # XLA names each thread of its compute pool so; one stands there for each thread it may split work over.
 _THREAD_NAME = "tf_XLAEigen"
 _THREAD_FOLDER = Path("/proc/self/task")

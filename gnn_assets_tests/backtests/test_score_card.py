@@ -125,13 +125,15 @@ def test_the_order_of_rows_does_not_matter(card, market, portfolios):
     assert _card(market, portfolios.sample(fraction=1, shuffle=True, seed=3)).equals(card)
 
 
-def test_a_slice_of_a_single_session_has_values_and_no_spread(market, portfolios):
-    last_of_2015 = max(session for session in market.sessions if session.year == 2015)
-    found = _card(market, portfolios.filter(pl.col("session") >= last_of_2015))
+@pytest.mark.parametrize(("sessions", "interval"), [(1, False), (41, False), (42, True)])
+def test_a_slice_of_less_than_two_blocks_has_values_and_no_interval(market, portfolios, sessions, interval):
+    kept = [session for session in market.sessions if session.year == 2015][-sessions:]
+    found = _card(market, portfolios.filter(pl.col("session") >= kept[0]))
     row = _row(found, "ic", "year 2015")
-    assert row["sessions"] == 1
-    assert row["lower"] == row["value"] == row["upper"]
-    assert _row(found, "icir", "year 2015")["value"] is None
+    assert row["sessions"] == sessions
+    assert row["value"] is not None
+    assert (row["lower"] is not None, row["upper"] is not None) == (interval, interval)
+    assert (_row(found, "icir", "year 2015")["value"] is None) == (sessions == 1)
 
 
 def test_a_candidate_without_a_portfolio_is_refused(market, portfolios):

@@ -78,6 +78,12 @@ class StandIn:
     def config_hash(self, recipe: str, *, seeds: int | None) -> str:
         return sha256(f"{recipe} {seeds}".encode()).hexdigest()
 
+    def code_hash(self, recipe: str) -> str:
+        return sha256(recipe.encode()).hexdigest()[:16]
+
+    def notes(self, recipe: str) -> tuple[str, ...]:
+        return (f"{recipe} is a function of the bars.",)
+
 
 def reversal(bars: Bars) -> dict[str, np.ndarray]:
     scores_TxN = (-bars.close_return_TxN).astype(np.float32)

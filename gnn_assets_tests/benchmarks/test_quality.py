@@ -132,14 +132,20 @@ def test_the_recipe_is_told_what_was_asked(bench):
 def test_every_run_adds_a_look_and_says_how_many_there_were_at_the_same_sessions(bench, capsys):
     recipes = StandIn(reversal)
     assert bench.run(recipes) == 0
+    assert "look 1 at" in capsys.readouterr().out
     assert bench.run(recipes, **{"--valid-end": SESSIONS[84].isoformat()}) == 0
+    assert "look 2 at" in capsys.readouterr().out  # most of the sessions are the same
+    assert (
+        bench.run(recipes, **{"--valid-end": SESSIONS[114].isoformat(), "--test-end": SESSIONS[120].isoformat()}) == 0
+    )
     assert "look 1 at" in capsys.readouterr().out
     assert bench.run(recipes, "--recipe", "other") == 0
-    assert "look 2 at" in capsys.readouterr().out
-    first, _, third = (json.loads(line) for line in bench.looks.read_text(encoding="utf-8").splitlines())
+    assert "look 3 at" in capsys.readouterr().out
+    first, _, _, third = (json.loads(line) for line in bench.looks.read_text(encoding="utf-8").splitlines())
     assert first["run"] == str(NOW)
     assert (first["recipe"], third["recipe"]) == ("first", "other")
     assert first["config"] == recipes.config_hash("first", seeds=None)
+    assert first["code"] == recipes.code_hash("first") != third["code"]
     assert {name: first[name] for name in ("train_end", "valid_end", "test_end")} == {
         name.strip("-").replace("-", "_"): end for name, end in dates().items()
     }
@@ -210,3 +216,15 @@ def test_a_file_of_looks_that_is_none_is_left_alone(bench, capsys):
     assert bench.run(StandIn(reversal)) == 1
     assert "expected one look a line, as JSON, was 'dear diary'" in capsys.readouterr().err
     assert bench.looks.read_text(encoding="utf-8") == "dear diary"
+
+
+def test_scores_are_not_shown_where_judging_fails(bench, monkeypatch):
+    monkeypatch.setattr("benchmarks.quality.run.judge", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bench.run(StandIn(reversal))
+    assert not bench.out.exists()
+
+
+def test_the_page_says_how_the_models_were_trained(bench, capsys):
+    assert bench.run(StandIn(reversal)) == 0
+    assert "* first is a function of the bars." in capsys.readouterr().out

@@ -216,3 +216,15 @@ def test_a_file_that_is_of_no_use_is_refused_with_a_sentence(frame, tmp_path):
         market_of(frame.with_columns(close=pl.lit("dear")), tmp_path)
     with pytest.raises(DataError, match="expected bars with a close above 0, was none"):
         market_of(frame.with_columns(close=pl.lit(0.0)), tmp_path)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", None])
+def test_a_moment_counts_on_the_date_of_its_own_time_zone(frame, tmp_path, zone):
+    midnight = frame.with_columns(pl.col("session").cast(pl.Datetime("us")).dt.replace_time_zone(zone))
+    assert market_of(midnight, tmp_path).sessions == SESSIONS
+
+
+def test_sessions_as_numbers_are_refused(frame, tmp_path):
+    numbers = frame.with_columns(pl.col("session").dt.strftime("%Y%m%d").cast(pl.Int64))
+    with pytest.raises(DataError, match="sessions as dates"):
+        market_of(numbers, tmp_path)

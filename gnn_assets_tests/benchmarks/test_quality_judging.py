@@ -191,6 +191,17 @@ def test_a_paired_difference_is_narrower_than_its_parts_and_turns_its_sign(drawn
     assert difference(one, one, "IC").interval == (0.0, 0.0)
 
 
+def test_a_paired_difference_is_taken_on_the_sessions_both_have(drawn):
+    scores_SxN, test = drawn
+    silent_SxN = scores_SxN + 0.02 * np.random.default_rng(9).normal(size=scores_SxN.shape)
+    silent_SxN[:20] = np.nan
+    one, other = judge("one", scores_SxN, test), judge("other", silent_SxN, test)
+    assert np.isnan(other.series["ic"][:20]).all()
+    expected = np.mean(one.series["ic"][20:]) - np.mean(other.series["ic"][20:])
+    assert difference(one, other, "IC").value == pytest.approx(expected)
+    assert difference(other, one, "IC").value == pytest.approx(-expected)
+
+
 def test_a_constant_score_has_no_ic_and_no_interval():
     judged = judge("flat", np.zeros((S, N)), tier(np.random.default_rng(1).normal(size=(S, N))))
     assert np.isnan(judged.figures["IC"].value)

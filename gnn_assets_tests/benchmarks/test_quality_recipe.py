@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 
 from benchmarks.quality import recipe
 from benchmarks.quality.bars import read_market
+from gnn_assets.core.config import build_config
+from gnn_assets.core.errors import DataError, ModelError, PluginError
 from gnn_assets.models import runtime
+from gnn_assets.models.fitted import Fitted
 from gnn_assets_tests.benchmarks.market import factor_market, written
 
 pytestmark = pytest.mark.slow
@@ -19,12 +23,13 @@ pytestmark = pytest.mark.slow
 SESSIONS, VALID_END, TEST_END = 440, 300, 438
 # The last session before which nothing is altered; inside what the first training scores.
 CUT = 380
-ALTERED = ("open", "high", "low", "close", "volume")
+PRICES = ("open", "high", "low", "close")
+SECOND = VALID_END + build_config(recipe.PROFILE).models.folds.test
 
 
-def score(path, *, keep, progress=lambda *_: None):
+def score(path, *, keep, progress=lambda *_: None, valid_end=VALID_END):
     market = read_market(path)
-    ends = {"train_end": 250, "valid_end": VALID_END, "test_end": TEST_END}
+    ends = {"train_end": 50, "valid_end": valid_end, "test_end": TEST_END}
     dates = {name: market.sessions[row] for name, row in ends.items()}
     bars = market.bars(TEST_END + 1)
     return recipe.score(bars, **dates, recipe=recipe.DEFAULT, seeds=1, keep=keep, progress=progress)
@@ -32,7 +37,9 @@ def score(path, *, keep, progress=lambda *_: None):
 
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory):
-    return written(factor_market(SESSIONS), tmp_path_factory.mktemp("bars") / "bars.parquet")
+    """Bars without volumes."""
+    frame = factor_market(SESSIONS).with_columns(volume=pl.lit(None, pl.Float64))
+    return written(frame, tmp_path_factory.mktemp("bars") / "bars.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +60,8 @@ def test_every_model_scores_every_session_of_the_test_part_and_no_other(scores):
     # The score for a session stands in the row before it.
     scored_T[VALID_END:TEST_END] = True
     for name, scores_TxN in scores.items():
-        np.testing.assert_array_equal(np.isfinite(scores_TxN).any(axis=1), scored_T, err_msg=name)
-    for scores_TxN in scores.values():
-        assert np.isfinite(scores_TxN[scored_T]).all()
+        np.testing.assert_array_equal(np.isfinite(scores_TxN).all(axis=1), scored_T, err_msg=name)
+        assert np.isnan(scores_TxN[~scored_T]).all(), name
 
 
 def test_models_differ_from_one_another(scores):
@@ -63,21 +69,50 @@ def test_models_differ_from_one_another(scores):
 
 
 def test_bars_after_a_session_change_no_score_made_at_its_close(scores, bars, tmp_path):
+    """Other prices come, volumes begin, and a symbol is listed that stands before all others."""
     frame = pl.read_parquet(bars)
     later = pl.col("session") > frame["session"].unique().sort()[CUT]
     noise = pl.Series(np.exp(np.random.default_rng(11).normal(0, 0.05, frame.height)))
-    altered = frame.with_columns(pl.when(later).then(pl.col(name) * noise).otherwise(name) for name in ALTERED)
-    again = score(written(altered, tmp_path / "bars.parquet"), keep=tmp_path / "kept")
+    altered = frame.with_columns(
+        *(pl.when(later).then(pl.col(name) * noise).otherwise(name).alias(name) for name in PRICES),
+        volume=pl.when(later).then(noise),
+    )
+    newcomer = altered.filter(later, pl.col("symbol") == "S07").with_columns(symbol=pl.lit("A"))
+    again = score(written(pl.concat([altered, newcomer]), tmp_path / "bars.parquet"), keep=tmp_path / "kept")
     for name, scores_TxN in scores.items():
-        assert again[name][: CUT + 1].tobytes() == scores_TxN[: CUT + 1].tobytes(), name
-        assert (again[name][CUT + 1 : TEST_END] != scores_TxN[CUT + 1 : TEST_END]).any(axis=1).all(), name
+        new_T, again_TxN = again[name][:, 0], again[name][:, 1:]
+        assert again_TxN[: CUT + 1].tobytes() == scores_TxN[: CUT + 1].tobytes(), name
+        assert (again_TxN[CUT + 1 : TEST_END] != scores_TxN[CUT + 1 : TEST_END]).any(axis=1).all(), name
+        # It had its first bar after the first training.
+        assert np.isnan(new_T[:SECOND]).all(), name
+
+
+def test_a_training_that_fails_gives_no_scores_and_none_are_kept(bars, tmp_path, monkeypatch):
+    failed = SimpleNamespace(fit=lambda *_, **__: Fitted(failure="NaN in epoch 1"))
+    monkeypatch.setattr(recipe, "load_plugin", lambda *_: failed)
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"blend 1 of 2: expected a training that ends well, was NaN in epoch 1"):
+            score(bars, keep=tmp_path)
+
+
+def test_too_little_history_says_what_is_missing(bars, tmp_path):
+    with pytest.raises(DataError, match=r"sessions before .*: expected more than \d+ for features and labels, was 100"):
+        score(bars, keep=tmp_path, valid_end=100)
+
+
+def test_an_unknown_recipe_is_named():
+    with pytest.raises(PluginError, match="'blnd'; did you mean 'blend'"):
+        recipe.models_of("blnd", seeds=None)
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
 
+from gnn_assets.core.config import build_config
+from gnn_assets.core.errors import DataError, ModelError, PluginError
 from gnn_assets.models import runtime
+from gnn_assets.models.fitted import Fitted
 from gnn_assets_tests.benchmarks import test_quality_recipe as recipe
 
 THREADS, PROGRAMS = int(sys.argv[1]), Path(sys.argv[2])

@@ -150,6 +150,16 @@ def test_directions_the_data_do_not_have_are_zero_and_explain_nothing():
     assert (factors.loadings_RxNxC[..., 1:] == 0).all()
 
 
+@pytest.mark.parametrize(("n_symbols", "directions"), [(3, 1), (7, 1), (8, 2), (40, 10), (60, 12)])
+def test_of_few_symbols_fewer_directions_are_fitted_so_that_returns_keep_a_residual(n_symbols, directions):
+    returns = returns_of(n_symbols, missing=0.0)
+    factors = fitted(returns, config=CONFIG.model_copy(update={"count": 12, "max_share": 0.25}))
+    assert ((factors.explained_RxC > 0).sum(axis=1) == directions).all()
+    assert not factors.loadings_RxNxC[:, :, directions:].any()
+    residual = residual_returns(returns, factors, sessions=SESSIONS)
+    assert np.isfinite(residual[-1]).all()
+
+
 def test_no_symbols_and_too_short_a_history_have_defined_results():
     blank = fitted(np.full((len(SESSIONS), 4), np.nan))
     assert np.isnan(blank.loadings_RxNxC).all()

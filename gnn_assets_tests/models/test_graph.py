@@ -104,7 +104,7 @@ def test_a_session_s_basis_has_the_same_bits_whatever_is_asked_for_with_it_and_h
             assert basis_of(GRAPH, ALL[rows.start : rows.stop], rows).tobytes() == whole[rows].tobytes()
 
 
-@pytest.mark.parametrize("n_symbols", [1, 2, 3, 4])
+@pytest.mark.parametrize("n_symbols", [1, 2, 3])
 def test_of_fewer_symbols_than_directions_nothing_is_left(n_symbols):
     data = candle_data(candles(n_symbols=n_symbols))
     rows = range(FIRST, N_SESSIONS)
@@ -175,6 +175,25 @@ def test_shuffled_those_without_history_stay_without():
     for kept in (shuffled.factors.beta_RxN, shuffled.factors.deviation_RxN, shuffled.factors.loadings_RxNxC[..., 0]):
         np.testing.assert_array_equal(np.isnan(kept), np.isnan(graph.factors.beta_RxN))
     np.testing.assert_array_equal(np.isnan(shuffled.residual_TxN), np.isnan(graph.residual_TxN))
+
+
+def test_shuffled_everybody_who_is_in_the_graph_hears_as_many_as_before_when_others_have_left_it():
+    bars = candles()
+    gone = np.arange(N_SYMBOLS) % 2 == 0
+    bars.close_return_TxN[N_SESSIONS // 2 :, gone] = np.nan
+    graph = graph_for(bars)
+    shuffled = graph.of_kind("shuffled", seed=1)
+    np.testing.assert_array_equal(
+        np.sort((shuffled.neighbours_TxNxK >= 0).sum(axis=2), axis=1),
+        np.sort((graph.neighbours_TxNxK >= 0).sum(axis=2), axis=1),
+    )
+    last = graph.neighbours_TxNxK[-1]
+    np.testing.assert_array_equal((last >= 0).any(axis=1), ~gone)
+    np.testing.assert_array_equal((shuffled.neighbours_TxNxK[-1] >= 0).any(axis=1), ~gone)
+    assert not gone[shuffled.neighbours_TxNxK[-1][~gone]].any()
+    assert (shuffled.neighbours_TxNxK[-1] != last).any()
+    np.testing.assert_array_equal(np.isnan(shuffled.factors.beta_RxN), np.isnan(graph.factors.beta_RxN))
+    np.testing.assert_array_equal(np.sort(shuffled.factors.beta_RxN), np.sort(graph.factors.beta_RxN))
 
 
 def test_a_seed_draws_the_same_places_and_another_seed_others():
