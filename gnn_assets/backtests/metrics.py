@@ -49,6 +49,63 @@ def annual_volatility(returns_T: np.ndarray, *, sessions_per_year: int) -> float
     return float(returns_T.std(ddof=1) * np.sqrt(sessions_per_year))
 
 
+def sortino(returns_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Annualised ratio of mean to downside deviation, the root of the mean of min(r, 0)² over all sessions.
+
+    NaN without a single loss: there is nothing to divide by.
+
+    References:
+        F. Sortino, L. Price, Performance Measurement in a Downside Risk Framework, Journal of Investing 3(3), 1994.
+    """
+    if returns_T.size <= 1 or returns_T.min() >= 0:
+        return float("nan")
+    downside = np.sqrt((np.minimum(returns_T, 0.0) ** 2).mean())
+    return float(returns_T.mean() / downside * np.sqrt(sessions_per_year))
+
+
+def calmar(returns_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Compound return a year over the depth of the deepest drawdown; NaN where there was none.
+
+    References:
+        T. Young, Calmar Ratio: A Smoother Tool, Futures 20(1), 1991. He takes the last 36 months; here all sessions.
+    """
+    depth = -max_drawdown(returns_T)
+    if not depth > 0:
+        return float("nan")
+    return annual_return(returns_T, sessions_per_year=sessions_per_year) / depth
+
+
+def beta(returns_T: np.ndarray, benchmark_T: np.ndarray) -> float:
+    """Slope of the regression of returns on a benchmark's: covariance over variance; NaN for a flat benchmark.
+
+    Args:
+        returns_T: float (T,), simple returns without NaN.
+        benchmark_T: float (T,), the benchmark's simple returns of the same sessions, without NaN.
+
+    References:
+        M. Jensen, The Performance of Mutual Funds in the Period 1945-1964, Journal of Finance 23(2), 1968.
+    """
+    if returns_T.size <= 1 or benchmark_T.min() == benchmark_T.max():
+        return float("nan")
+    centred_T = benchmark_T - benchmark_T.mean()
+    return float((centred_T * returns_T).mean() / (centred_T**2).mean())
+
+
+def alpha(returns_T: np.ndarray, benchmark_T: np.ndarray, *, sessions_per_year: int) -> float:
+    """Jensen's alpha, compounded to a year: (1 + mean of (r − beta × benchmark)) ^ sessions a year − 1.
+
+    Args:
+        returns_T: float (T,), simple returns without NaN; cash is taken to earn nothing.
+        benchmark_T: float (T,), the benchmark's simple returns of the same sessions, without NaN.
+        sessions_per_year: annualisation.
+
+    References:
+        M. Jensen, 1968, as for `beta`.
+    """
+    session_alpha = (returns_T - beta(returns_T, benchmark_T) * benchmark_T).mean() if returns_T.size else np.nan
+    return float((1.0 + session_alpha) ** sessions_per_year - 1.0)
+
+
 def max_drawdown(returns_T: np.ndarray) -> float:
     """Deepest fall from a peak of the compounded value, the start counted as a peak: between −1 and 0.
 
@@ -70,6 +127,16 @@ def hit_rate(returns_T: np.ndarray) -> float:
 def annual_turnover(turnover_T: np.ndarray, *, sessions_per_year: int) -> float:
     """Value bought plus value sold in a year, over the portfolio's value."""
     return float(turnover_T.mean() * sessions_per_year) if turnover_T.size else float("nan")
+
+
+def gross_exposure(weights_TxN: np.ndarray) -> float:
+    """Mean over sessions of the sum of absolute weights: 1 is fully invested without leverage."""
+    return float(np.abs(weights_TxN).sum(axis=1).mean()) if len(weights_TxN) else float("nan")
+
+
+def net_exposure(weights_TxN: np.ndarray) -> float:
+    """Mean over sessions of the sum of weights: 0 is dollar neutral."""
+    return float(weights_TxN.sum(axis=1).mean()) if len(weights_TxN) else float("nan")
 
 
 def calibrated_errors(ic_T: np.ndarray, *, purge: int, min_sessions: int) -> np.ndarray:

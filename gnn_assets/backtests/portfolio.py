@@ -14,7 +14,11 @@ from gnn_assets.backtests.engine import simulate
 from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
 from gnn_assets.core.config import BacktestsConfig, ExecutionConfig
 from gnn_assets.core.errors import DataError
+from gnn_assets.models.bars import Bars
 from gnn_assets.store.panel import to_panel
+
+# The model that says nothing, and the strategy that listens to nothing: what the Sharpe ratio of others is held against.
+BENCHMARK = "equal_weight"
 
 
 def portfolio_returns(
@@ -25,19 +29,24 @@ def portfolio_returns(
     symbols: Sequence[str],
     execution: ExecutionConfig,
     config: BacktestsConfig,
+    bars: Bars | None = None,
 ) -> pl.DataFrame:
-    """Simulates every model in the predictions on one shared axis of sessions.
+    """Simulates every model in the predictions on one shared axis of sessions, each by the configured strategy.
+
+    The model `equal_weight` is held in equal parts whatever the strategy: the same names, calendar, fill and costs.
 
     The axis runs from the first to the last scored session of any model, and rebalances are counted from its start:
     later sessions change no earlier gross, net or turnover. They only fill in ICs whose outcome was still to come.
 
     Args:
         predictions: `oos_predictions` rows.
-        returns: `returns` rows; only ``fill_return`` is read.
+        returns: `returns` rows; ``fill_return`` is earned, ``close_return`` is what strategies of prices read.
         sessions: the exchange's sessions, ascending, reaching to the end of the returns.
         symbols: the names that may be held; predictions for others are left out.
         execution: fill, horizon and costs.
-        config: strategy and rebalance interval.
+        config: strategy and rebalance calendar.
+        bars: over the sessions and symbols, where they are to be had: what strategies of highs, lows and volumes read,
+            and what impact and participation are taken from.
 
     Returns:
         `portfolio_returns` rows.
@@ -45,7 +54,8 @@ def portfolio_returns(
     Known at: a row's returns at the session's fill, its IC once the horizon has passed.
 
     Raises:
-        DataError: if no prediction falls on the sessions and symbols, or one model's rows mix versions.
+        DataError: if no prediction falls on the sessions and symbols, one model's rows mix versions, or the strategy
+            needs bars that are not there.
     """
     rows = predictions.filter(pl.col("session").is_in(list(sessions)), pl.col("symbol").is_in(list(symbols)))
     if rows.is_empty():
@@ -60,6 +70,10 @@ def portfolio_returns(
     fill_returns_TxN = to_panel(returns, "fill_return", sessions=sessions[first:], symbols=symbols)
     labels_TxN = realised_labels(fill_returns_TxN, execution=execution)[: len(axis)]
     fill_returns_TxN = fill_returns_TxN[: len(axis)]
+    known = sessions[: last + 1]
+    close_returns_TxN = to_panel(returns, "close_return", sessions=known, symbols=symbols)
+    values = {} if bars is None else {name: panel_TxN[: last + 1] for name, panel_TxN in bars.values.items()}
+    past = Bars(tuple(known), tuple(symbols), close_returns_TxN, values)
     frames = []
     for (model,), own in rows.group_by("model", maintain_order=True):
         versions = own["version"].unique()
@@ -71,7 +85,8 @@ def portfolio_returns(
                 do="materialize oos_predictions again",
             )
         scores_TxN = to_panel(own, "score", sessions=axis, symbols=symbols)
-        simulation = simulate(scores_TxN, fill_returns_TxN, execution=execution, config=config)
+        own_config = config.model_copy(update={"strategy": BENCHMARK}) if model == BENCHMARK else config
+        simulation = simulate(scores_TxN, fill_returns_TxN, execution=execution, config=own_config, bars=past)
         frames.append(
             pl.DataFrame(
                 {

@@ -9,6 +9,7 @@ References:
     15(5), 2008: paired resampling of two Sharpe ratios. They studentise; here the interval is the plain percentile one.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -31,13 +32,26 @@ def draw_counts(n_sessions: int, *, config: BacktestsConfig) -> np.ndarray:
     Returns:
         float64 (R, T), read-only whole numbers; every row sums to T.
     """
-    from arch.bootstrap import StationaryBootstrap
-
-    bootstrap = StationaryBootstrap(config.bootstrap_block, np.arange(n_sessions), seed=config.seed)
-    draws = (data[0] for data, _ in bootstrap.bootstrap(config.bootstrap_resamples))
+    draws = _draws(n_sessions, config=config)
     counts_RxT = np.stack([np.bincount(draw, minlength=n_sessions) for draw in draws]).astype(np.float64)
     counts_RxT.setflags(write=False)
     return counts_RxT
+
+
+@lru_cache(maxsize=1)
+def draw_orders(n_sessions: int, *, config: BacktestsConfig) -> np.ndarray:
+    """The sessions of each resample in the order they were drawn: the draws of `draw_counts`, for what needs order.
+
+    Args:
+        n_sessions: length T of the series.
+        config: mean block (sessions), number of resamples R and seed.
+
+    Returns:
+        int32 (R, T), read-only row numbers.
+    """
+    orders_RxT = np.stack(list(_draws(n_sessions, config=config))).astype(np.int32)
+    orders_RxT.setflags(write=False)
+    return orders_RxT
 
 
 def resampled_means(values_T: np.ndarray, counts_RxT: np.ndarray) -> np.ndarray:
@@ -93,8 +107,10 @@ def mean_interval(values_T: np.ndarray, *, config: BacktestsConfig) -> Interval:
 def corrected_mean_interval(values_T: np.ndarray, *, comparisons: int, config: BacktestsConfig) -> Interval:
     """Interval of a mean whose error rate holds over a whole family of comparisons (Bonferroni).
 
-    The corrected tail lies beyond what a thousand resamples can resolve, so the ends are the normal ones around the
-    mean, with the bootstrap's standard error.
+    The corrected tail lies beyond what a thousand resamples can resolve, so the ends are those of Student's t around the
+    mean, with the bootstrap's standard error and a degree of freedom less than there are blocks: that error is itself
+    known from so many alone. With the normal ends, of 100 families of 50 noise candidates over 504 sessions 4 had one
+    above 0 where 2.5 are meant, each candidate having the share of the rate that the gate gives it; with these 1.
 
     Args:
         values_T: float (T,), one value a session in order of time; NaN left out.
@@ -104,7 +120,10 @@ def corrected_mean_interval(values_T: np.ndarray, *, comparisons: int, config: B
     References:
         O. Dunn, Multiple comparisons among means, JASA 56(293), 1961.
     """
-    reach = NormalDist().inv_cdf(1 - (1 - config.confidence) / (2 * comparisons))
+    from scipy.special import stdtrit
+
+    blocks = np.isfinite(values_T).sum() / config.bootstrap_block
+    reach = float(stdtrit(max(blocks - 1, 1), 1 - (1 - config.confidence) / (2 * comparisons)))
     error = reach * standard_error(values_T, config=config)
     return mean(values_T) - error, mean(values_T) + error
 
@@ -131,6 +150,14 @@ def smallest_detectable_ic(ic_T: np.ndarray, *, config: BacktestsConfig) -> floa
     return (normal.inv_cdf((1 + config.confidence) / 2) + normal.inv_cdf(config.power)) * standard_error(
         ic_T, config=config
     )
+
+
+def _draws(n_sessions: int, *, config: BacktestsConfig) -> Iterator[np.ndarray]:
+    """The row numbers of each resample, in the order they were drawn."""
+    from arch.bootstrap import StationaryBootstrap
+
+    bootstrap = StationaryBootstrap(config.bootstrap_block, np.arange(n_sessions), seed=config.seed)
+    return (np.asarray(data[0]) for data, _ in bootstrap.bootstrap(config.bootstrap_resamples))
 
 
 def _moments(values_T: np.ndarray, counts_RxT: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """What a check says: the same shape for every stage, whoever runs it."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 
@@ -37,3 +38,8 @@ class Check:
         verdict = "passed" if self.passed else "failed"
         first = f" First offenders: {'; '.join(self.offenders[:3])}." if self.offenders else ""
         return f"{self.name} {verdict}: value {self.value}, threshold {self.threshold}. {self.description}{first}"
+
+
+def shown(value: float) -> float | str:
+    """A measured value as a record can hold it: JSON has no word for what is not a number."""
+    return round(value, 6) if isfinite(value) else "not defined"

@@ -427,7 +427,7 @@ class BlendConfig(Section):
 
 
 class ReversalConfig(Section):
-    """The reversal baseline."""
+    """Reversal, as a baseline and as a strategy."""
 
     window: Count
 
@@ -451,6 +451,22 @@ class ModelsConfig(Section):
     reversal: ReversalConfig
 
 
+class CombinatorialConfig(Section):
+    """How history is cut for combinatorial purged cross-validation."""
+
+    groups: Annotated[int, Field(ge=3)]
+    tested: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _something_trains(self) -> "CombinatorialConfig":
+        if self.tested >= self.groups:
+            raise ValueError(
+                f"backtests.combinatorial.tested must be below backtests.combinatorial.groups ({self.groups}), "
+                f"was {self.tested}"
+            )
+        return self
+
+
 class RegimesConfig(Section):
     """What counts as a calm and as a wild market."""
 
@@ -458,12 +474,197 @@ class RegimesConfig(Section):
     history: Annotated[int, Field(ge=2)]
 
 
+class BrakeConfig(Section):
+    """When exposure is cut after losses, and when it comes back."""
+
+    # Below one per cent an ordinary session would set it off.
+    drawdown: Annotated[float, Field(ge=0.01, lt=1)] | None
+    # Without any exposure what was lost could never be won back, and the brake never be let go.
+    exposure: Annotated[float, Field(gt=0, lt=1)]
+    restore: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _restored_above_the_cut(self) -> "BrakeConfig":
+        if self.drawdown is not None and self.restore >= self.drawdown:
+            raise ValueError(
+                f"backtests.brake.restore must be below backtests.brake.drawdown ({self.drawdown}), was {self.restore}"
+            )
+        return self
+
+
+class LongShortConfig(Section):
+    """The best names against the worst."""
+
+    exposure: Positive
+
+
+class MomentumConfig(Section):
+    """The past year's winners, its last month left out."""
+
+    window: Count
+    skip: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "MomentumConfig":
+        if self.skip >= self.window:
+            raise ValueError(
+                "backtests.strategies.momentum.skip must be below backtests.strategies.momentum.window "
+                f"({self.window}), was {self.skip}"
+            )
+        return self
+
+
+class EmaCrossConfig(Section):
+    """Two exponential averages of the price."""
+
+    fast: Annotated[int, Field(ge=2)]
+    slow: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _fast_is_faster(self) -> "EmaCrossConfig":
+        if self.fast >= self.slow:
+            raise ValueError(
+                "backtests.strategies.ema_cross.fast must be below backtests.strategies.ema_cross.slow "
+                f"({self.slow}), was {self.fast}"
+            )
+        return self
+
+
+class RsiConfig(Section):
+    """The relative strength index."""
+
+    window: Annotated[int, Field(ge=2)]
+    low: Annotated[float, Field(gt=0, lt=100)]
+    high: Annotated[float, Field(gt=0, lt=100)]
+
+    @model_validator(mode="after")
+    def _bought_below_sold(self) -> "RsiConfig":
+        if self.low >= self.high:
+            raise ValueError(
+                f"backtests.strategies.rsi.low must be below backtests.strategies.rsi.high ({self.high}), was {self.low}"
+            )
+        return self
+
+
+class BollingerConfig(Section):
+    """Bands about the mean price."""
+
+    window: Annotated[int, Field(ge=2)]
+    deviations: Positive
+
+
+class IchimokuConfig(Section):
+    """The cloud."""
+
+    conversion: Annotated[int, Field(ge=2)]
+    base: Annotated[int, Field(ge=2)]
+    span: Annotated[int, Field(ge=2)]
+
+
+class VwapConfig(Section):
+    """The volume-weighted average price."""
+
+    window: Annotated[int, Field(ge=2)]
+
+
+class StrategiesConfig(Section):
+    """One section a strategy that has settings of its own."""
+
+    long_short: LongShortConfig
+    momentum: MomentumConfig
+    reversal: ReversalConfig
+    ema_cross: EmaCrossConfig
+    rsi: RsiConfig
+    bollinger: BollingerConfig
+    ichimoku: IchimokuConfig
+    vwap: VwapConfig
+
+
+class ForecastRiskConfig(Section):
+    """How volatilities and correlations are forecast from trailing returns."""
+
+    window: Annotated[int, Field(ge=20)]
+    half_life: Positive | None
+    min_share: Annotated[float, Field(ge=0.1, le=1)]
+
+    @model_validator(mode="after")
+    def _oldest_session_counts(self) -> "ForecastRiskConfig":
+        if self.half_life is not None and self.window > _MOST_HALVINGS * self.half_life:
+            raise ValueError(
+                f"backtests.sizing.forecast.half_life must be at least backtests.sizing.forecast.window / "
+                f"{_MOST_HALVINGS} ({self.window / _MOST_HALVINGS}), was {self.half_life}"
+            )
+        return self
+
+
+class CorrelationConfig(Section):
+    """When two names count as one."""
+
+    limit: Annotated[float, Field(gt=0, lt=1)] | None
+    way: Literal["leave_out", "share"]
+
+
+class KellyConfig(Section):
+    """How much of the portfolio past outcomes speak for."""
+
+    form: Literal["binary", "moments"] | None
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    cap: Annotated[float, Field(gt=0, le=1)]
+    # A share of wins among fewer is a guess.
+    min_outcomes: Annotated[int, Field(ge=10)]
+
+
+class GapConfig(Section):
+    """What is held over long closures of the exchange."""
+
+    days: Count | None
+    window: Annotated[int, Field(ge=20)]
+    min_gaps: Annotated[int, Field(ge=2)]
+
+
+class SizingConfig(Section):
+    """What becomes of a strategy's weights before they are traded."""
+
+    forecast: ForecastRiskConfig
+    # Outside of 1 % to 100 % a year it is a mistaken unit.
+    volatility: Annotated[float, Field(ge=0.01, le=1)] | None
+    name_cap: Annotated[float, Field(gt=0, le=1)] | None
+    sector_cap: Annotated[float, Field(gt=0, le=1)] | None
+    correlation: CorrelationConfig
+    kelly: KellyConfig
+    gap: GapConfig
+
+    @model_validator(mode="after")
+    def _sector_holds_a_name(self) -> "SizingConfig":
+        if self.name_cap is not None and self.sector_cap is not None and self.sector_cap < self.name_cap:
+            raise ValueError(
+                f"backtests.sizing.sector_cap must be at least backtests.sizing.name_cap ({self.name_cap}), "
+                f"was {self.sector_cap}"
+            )
+        return self
+
+
+class PortfoliosConfig(Section):
+    """Whether an optimiser shares out among the names that a strategy holds."""
+
+    method: Literal["min_variance", "max_ratio", "hierarchical", "risk_budgeting"] | None
+    # Beyond a tenth nobody has forecast anything; a larger number is a mistaken unit.
+    information_coefficient: Annotated[float, Field(gt=0, le=0.3)]
+
+
 class BacktestsConfig(Section):
     """How out-of-sample scores become portfolios and intervals."""
 
     strategy: Name
     held: Count
+    hysteresis: NonNegative
+    max_weight: Annotated[float, Field(gt=0, le=1)]
+    rebalance: Literal["sessions", "week", "month"]
     rebalance_sessions: Count
+    brake: BrakeConfig
+    sizing: SizingConfig
+    portfolios: PortfoliosConfig
+    strategies: StrategiesConfig
     sessions_per_year: Count
     bootstrap_block: Count
     bootstrap_resamples: Count
@@ -471,7 +672,38 @@ class BacktestsConfig(Section):
     power: Annotated[float, Field(gt=0.5, lt=1)]
     seed: Annotated[int, Field(ge=0)]
     min_sessions: Count
+    overfitting_blocks: Annotated[int, Field(ge=4, le=20, multiple_of=2)]
+    combinatorial: CombinatorialConfig
     regimes: RegimesConfig
+
+    @model_validator(mode="after")
+    def _cap_below_the_strategy_s(self) -> "BacktestsConfig":
+        if self.sizing.name_cap is not None and self.sizing.name_cap > self.max_weight:
+            raise ValueError(
+                f"backtests.sizing.name_cap must be at most backtests.max_weight ({self.max_weight}), "
+                f"was {self.sizing.name_cap}"
+            )
+        return self
+
+
+class VerdictConfig(Section):
+    """What a hypothesis must show for each word."""
+
+    scale_sharpe: float
+    scale_ratio: Annotated[float, Field(ge=1)]
+    probability: Annotated[float, Field(gt=0.5, lt=1)]
+    iterate_sharpe: float
+    iterate_lead: NonNegative
+    ready: Literal["SCALE", "ITERATE"]
+
+    @model_validator(mode="after")
+    def _scale_is_harder(self) -> "VerdictConfig":
+        if self.scale_sharpe < self.iterate_sharpe:
+            raise ValueError(
+                f"verdict.scale_sharpe must be at least verdict.iterate_sharpe ({self.iterate_sharpe}), "
+                f"was {self.scale_sharpe}"
+            )
+        return self
 
 
 class GateConfig(Section):
@@ -533,6 +765,7 @@ class Config(Section):
     graphs: GraphsConfig
     models: ModelsConfig
     backtests: BacktestsConfig
+    verdict: VerdictConfig
     gate: GateConfig
     forecasts: ForecastsConfig
     ages: dict[str, AgeLimit]

@@ -10,16 +10,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gnn_assets.backtests.metrics import (
+    alpha,
     annual_return,
     annual_turnover,
     annual_volatility,
+    beta,
     calibrated_errors,
+    calmar,
+    gross_exposure,
     hit_rate,
     information_ratio,
     max_drawdown,
     mean,
+    net_exposure,
     rmse_ratio,
     sharpe,
+    sortino,
 )
 
 YEAR = 252
@@ -121,3 +127,78 @@ def test_a_model_that_was_never_right_is_the_naive_forecast():
 def test_without_enough_known_sessions_there_are_no_errors():
     assert np.isnan(calibrated_errors(np.full(5, 0.1), purge=9, min_sessions=1)).all()
     assert math.isnan(rmse_ratio(calibrated_errors(np.full(5, np.nan), purge=1, min_sessions=1)))
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    import empyrical
+
+    return empyrical
+
+
+# What empyrical has, under our names; its arguments are ours.
+SHARED = {
+    "sharpe": (sharpe, "sharpe_ratio"),
+    "sortino": (sortino, "sortino_ratio"),
+    "calmar": (calmar, "calmar_ratio"),
+    "annual_return": (annual_return, "annual_return"),
+    "annual_volatility": (annual_volatility, "annual_volatility"),
+}
+# Any series, flat ones, ones of a single session or two, and ones that only lose.
+SERIES = st.one_of(
+    hnp.arrays(np.float64, st.integers(1, 60), elements=st.integers(-200, 200).map(lambda value: value / 1000)),
+    st.builds(np.full, st.integers(1, 30), st.integers(-200, 200).map(lambda value: value / 1000)),
+    hnp.arrays(np.float64, st.integers(1, 60), elements=st.integers(-200, -1).map(lambda value: value / 1000)),
+)
+
+
+@pytest.mark.parametrize("name", SHARED)
+@given(returns_T=SERIES)
+def test_measures_are_empyricals_to_the_ninth_digit(oracle, name, returns_T):
+    own, theirs = SHARED[name]
+    expected = getattr(oracle, theirs)(returns_T, annualization=YEAR)
+    actual = own(returns_T, sessions_per_year=YEAR)
+    # Where it divides by 0 it says infinity; here what is not defined is NaN.
+    assert actual == pytest.approx(expected if np.isfinite(expected) else math.nan, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+@given(SERIES)
+def test_the_depth_of_a_drawdown_is_empyricals(oracle, returns_T):
+    assert max_drawdown(returns_T) == pytest.approx(oracle.max_drawdown(returns_T), abs=1e-9)
+
+
+@given(st.integers(1, 50), st.integers(0, 2**32 - 1), st.booleans())
+def test_alpha_and_beta_are_empyricals(oracle, sessions, seed, flat):
+    rng = np.random.default_rng(seed)
+    returns_T = rng.integers(-200, 200, size=sessions) / 1000
+    benchmark_T = np.full(sessions, 0.01) if flat else rng.integers(-200, 200, size=sessions) / 1000
+    expected = oracle.beta_aligned(returns_T, benchmark_T) if sessions > 1 else math.nan
+    assert beta(returns_T, benchmark_T) == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+    expected = oracle.alpha_aligned(returns_T, benchmark_T, annualization=YEAR)
+    actual = alpha(returns_T, benchmark_T, sessions_per_year=YEAR)
+    assert actual == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def test_twice_the_benchmark_plus_a_constant_is_its_beta_and_its_alpha():
+    benchmark_T = np.random.default_rng(0).normal(scale=0.01, size=300)
+    returns_T = 2 * benchmark_T + 0.0001
+    assert beta(returns_T, benchmark_T) == pytest.approx(2)
+    assert alpha(returns_T, benchmark_T, sessions_per_year=YEAR) == pytest.approx(1.0001**YEAR - 1)
+
+
+def test_exposure_is_what_is_invested_and_what_it_leans_to():
+    weights_TxN = np.array([[0.5, -0.5, 0.0], [1.0, 0.0, 0.0]])
+    assert gross_exposure(weights_TxN) == 1.0
+    assert net_exposure(weights_TxN) == 0.5
+    assert math.isnan(gross_exposure(weights_TxN[:0]))
+    assert math.isnan(net_exposure(weights_TxN[:0]))
+
+
+def test_ratios_of_nothing_lost_and_of_nothing_at_all_are_nan():
+    gains_T = np.array([0.01, 0.0, 0.02])
+    assert math.isnan(sortino(gains_T, sessions_per_year=YEAR))
+    assert math.isnan(calmar(gains_T, sessions_per_year=YEAR))
+    assert math.isnan(calmar(EMPTY, sessions_per_year=YEAR))
+    assert math.isnan(sortino(EMPTY, sessions_per_year=YEAR))
+    assert math.isnan(beta(EMPTY, EMPTY))
+    assert math.isnan(alpha(EMPTY, EMPTY, sessions_per_year=YEAR))

@@ -7,6 +7,8 @@ import pytest
 from gnn_assets.backtests.portfolio import portfolio_returns
 from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
 from gnn_assets.core.errors import DataError
+from gnn_assets.models.bars import Bars
+from gnn_assets.store.panel import to_panel
 from gnn_assets_tests.lookahead import assert_no_lookahead
 
 
@@ -89,7 +91,41 @@ def test_a_model_of_two_versions_is_refused(market):
         _run(replace(market, predictions=mixed))
 
 
-def _run(market, *, until=None):
+@pytest.mark.parametrize("strategy", ["long_short", "momentum"])
+def test_the_benchmark_is_held_in_equal_parts_whatever_the_others_do(market, portfolios, strategy):
+    result = _run(market, strategy=strategy)
+    benchmark = pl.col("model") == "equal_weight"
+    assert result.filter(benchmark).equals(portfolios.filter(benchmark))
+    assert not result.filter(~benchmark)["net"].equals(portfolios.filter(~benchmark)["net"])
+
+
+def test_a_strategy_of_prices_reads_the_sessions_before_the_first_score(market):
+    # The first score has sixty sessions before it, and a return over forty of them is known at once.
+    strategies = market.config.backtests.strategies
+    momentum = strategies.momentum.model_copy(update={"window": 40, "skip": 0})
+    result = _run(market, strategy="momentum", strategies=strategies.model_copy(update={"momentum": momentum}))
+    own = result.filter(pl.col("model") == "ridge")
+    assert own["turnover"].to_list()[:2] == [0.0, 1.0]
+
+
+def test_a_strategy_of_volumes_is_refused_where_there_are_closes_alone(market):
+    with pytest.raises(DataError, match=r"strategy vwap: expected .* of the universe, was no close, no high"):
+        _run(market, strategy="vwap")
+
+
+def test_bars_with_volumes_make_large_trades_dear(market):
+    shape = (len(market.sessions), len(market.symbols))
+    returns_TxN = to_panel(market.returns, "close_return", sessions=market.sessions, symbols=market.symbols)
+    thin = {"close": np.ones(shape), "volume": np.full(shape, 1e7)}
+    bars = Bars(tuple(market.sessions), tuple(market.symbols), returns_TxN, thin)
+    dear = _run(market, execution={"impact": 1.0, "max_participation": 1.0}, bars=bars)
+    cheap = _run(market, execution={"impact": 0.0, "max_participation": 1.0}, bars=bars)
+    traded = cheap["turnover"] > 0
+    assert (dear["net"] < cheap["net"]).filter(traded).all()
+    assert dear["gross"].equals(cheap["gross"])
+
+
+def _run(market, *, until=None, execution=None, bars=None, **settings):
     last = until or market.sessions[-1]
     early = pl.col("session") <= last
     return portfolio_returns(
@@ -97,6 +133,7 @@ def _run(market, *, until=None):
         market.returns.filter(early),
         sessions=[session for session in market.sessions if session <= last],
         symbols=market.symbols,
-        execution=market.config.execution,
-        config=market.config.backtests,
+        execution=market.config.execution.model_copy(update=execution or {}),
+        config=market.config.backtests.model_copy(update=settings),
+        bars=bars,
     )

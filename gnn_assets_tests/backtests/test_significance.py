@@ -1,9 +1,9 @@
 import math
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 from arch.bootstrap import StationaryBootstrap
+from scipy import stats
 
 from gnn_assets.backtests.metrics import information_ratio
 from gnn_assets.backtests.significance import (
@@ -96,9 +96,9 @@ def test_more_comparisons_widen_the_interval_by_bonferroni():
     values_T = np.random.default_rng(0).normal(size=400)
     one = corrected_mean_interval(values_T, comparisons=1, config=CONFIG)
     ten = corrected_mean_interval(values_T, comparisons=10, config=CONFIG)
-    normal = NormalDist()
     assert ten[0] < one[0] < values_T.mean() < one[1] < ten[1]
-    assert (ten[1] - ten[0]) / (one[1] - one[0]) == pytest.approx(normal.inv_cdf(0.9975) / normal.inv_cdf(0.975))
+    of_blocks = stats.t(len(values_T) / CONFIG.bootstrap_block - 1)
+    assert (ten[1] - ten[0]) / (one[1] - one[0]) == pytest.approx(of_blocks.isf(0.0025) / of_blocks.isf(0.025))
     np.testing.assert_allclose(one, mean_interval(values_T, config=CONFIG), atol=0.03)
 
 

@@ -1,10 +1,15 @@
+from collections import Counter
+from math import comb
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import TimeSeriesSplit
 
+from gnn_assets.core.config import build_config
 from gnn_assets.core.errors import ConfigError
-from gnn_assets.core.folds import walk_forward
+from gnn_assets.core.folds import combinatorial_purged, walk_forward
 
 lengths = st.fixed_dictionaries(
     {
@@ -87,3 +92,110 @@ def test_one_test_session_is_enough_and_none_is_refused_with_the_remedy(shape):
         ConfigError, match=r"models.folds: expected at most \d+ sessions .*; shorten models.folds.train"
     ):
         folds_of(shape, 0)
+
+
+cuts = st.fixed_dictionaries(
+    {
+        "first": st.integers(0, 30),
+        "groups": st.integers(3, 7),
+        "tested": st.integers(2, 3),
+        "purge": st.integers(0, 8),
+        "embargo": st.integers(0, 5),
+    }
+).filter(lambda cut: cut["tested"] < cut["groups"])
+over = st.integers(0, 60)
+
+
+def combinatorial_of(cut, spare):
+    """Folds of the shortest axis that can be cut so, and a bit more."""
+    shortest = cut["groups"] * (cut["purge"] + cut["embargo"] + 2)
+    return combinatorial_purged(cut["first"] + shortest + spare, **cut)
+
+
+@given(cuts, over)
+@settings(max_examples=40)
+def test_no_training_label_meets_the_label_window_of_a_tested_session(cut, spare):
+    purge, embargo = cut["purge"], cut["embargo"]
+    for fold in combinatorial_of(cut, spare):
+        for test in fold.tests:
+            before, after = fold.train[fold.train < test[0]], fold.train[fold.train > test[-1]]
+            # A label of session s is known at s + purge: strictly before the test begins ...
+            assert (before + purge < test[0]).all()
+            # ... and the last tested label and the embargo are over before training goes on.
+            assert (after > test[-1] + purge + embargo).all()
+            assert not set(test) & set(fold.train.tolist())
+
+
+@given(cuts, over)
+@settings(max_examples=40)
+def test_not_one_session_more_is_given_away(cut, spare):
+    folds = combinatorial_of(cut, spare)
+    sessions = {session for test in folds[0].tests + folds[-1].tests for session in test} | {
+        session for fold in folds for test in fold.tests for session in test
+    }
+    for fold in folds:
+        tested = {session for test in fold.tests for session in test}
+        dropped = {
+            session
+            for test in fold.tests
+            for session in (
+                *range(test[0] - cut["purge"], test[0]),
+                *range(test[-1] + 1, test[-1] + 1 + cut["purge"] + cut["embargo"]),
+            )
+        }
+        assert set(fold.train.tolist()) == sessions - tested - dropped
+
+
+@given(cuts, over)
+@settings(max_examples=40)
+def test_every_session_is_tested_equally_often_and_once_on_every_path(cut, spare):
+    folds = combinatorial_of(cut, spare)
+    assert len(folds) == comb(cut["groups"], cut["tested"])
+    times = Counter(session for fold in folds for test in fold.tests for session in test)
+    n_paths = comb(cut["groups"] - 1, cut["tested"] - 1)
+    assert set(times.values()) == {n_paths}
+    assert min(times) == cut["first"]
+    for number in range(n_paths):
+        on_path = [
+            session
+            for fold in folds
+            for test, path in zip(fold.tests, fold.paths, strict=True)
+            if path == number
+            for session in test
+        ]
+        assert sorted(on_path) == sorted(times)
+
+
+@given(cuts)
+@settings(max_examples=20)
+def test_agrees_with_another_library_on_what_trains(cut):
+    import pandas as pd
+    from purgedcv import CombinatorialPurgedCV
+
+    # It takes labels as half-open spans: one that ends where the next begins does not overlap there.
+    cut = {**cut, "first": 0}
+    folds = combinatorial_of(cut, 0)
+    length = cut["groups"] * (cut["purge"] + cut["embargo"] + 2)
+    days = pd.Series(pd.date_range("2020-01-01", periods=length, freq="D"))
+    splitter = CombinatorialPurgedCV(
+        n_splits=cut["groups"],
+        n_test_groups=cut["tested"],
+        prediction_times=days,
+        evaluation_times=days + pd.Timedelta(days=cut["purge"] + 1),
+        embargo_observations=cut["purge"] + cut["embargo"],
+    )
+    others = list(splitter.split(np.empty((length, 1))))
+    assert [fold.train.tolist() for fold in folds] == [train.tolist() for train, _ in others]
+
+
+@pytest.mark.parametrize(("sessions", "groups", "tested"), [(70, 10, 2), (0, 10, 2), (500, 2, 2), (500, 5, 1)])
+def test_groups_too_short_or_too_few_are_refused_with_the_remedy(sessions, groups, tested):
+    with pytest.raises(
+        ConfigError, match=r"backtests.combinatorial: expected .*; lower backtests.combinatorial.groups"
+    ):
+        combinatorial_purged(sessions, first=0, groups=groups, tested=tested, purge=6, embargo=0)
+
+
+def test_a_cut_that_leaves_nothing_to_train_on_is_refused_in_the_configuration():
+    with pytest.raises(ConfigError, match=r"tested must be below backtests.combinatorial.groups \(4\), was 4"):
+        build_config("test", {"backtests": {"combinatorial": {"groups": 4, "tested": 4}}})

@@ -2,27 +2,24 @@
 
 import numpy as np
 
+from gnn_assets.backtests.compiled import Picks
+from gnn_assets.backtests.ranks import picked, picks_of
+from gnn_assets.backtests.signals import Signals
 from gnn_assets.core.config import BacktestsConfig
 
+NEEDS = ("scores",)
+SIGNED = False
 
-def target_weights(scores_N: np.ndarray, *, config: BacktestsConfig) -> np.ndarray:
+
+def picks(config: BacktestsConfig) -> Picks:
+    """The `held` best; one held before stays until its rank falls beyond `held` x (1 + `hysteresis`)."""
+    return picks_of(held=config.held, hysteresis=config.hysteresis, cap=config.max_weight)
+
+
+def target_weights(signals: Signals, rows_R: np.ndarray, *, config: BacktestsConfig) -> np.ndarray:
     """Holds the `config.held` highest finite scores in equal parts, long only.
 
-    Scores that are all equal choose nobody: then every name with a finite score is held in equal parts.
-
-    Args:
-        scores_N: float (N,), unitless, NaN where there is no score. Equal scores are taken in index order.
-        config: `held` is used; with fewer finite scores than that, all of them are held.
-
-    Returns:
-        float64 (N,), shares of the portfolio's value: each 0 or 1 / (names held); all 0 without a finite score.
+    Scores that are all equal choose nobody: then every name with a finite score is held in equal parts. With fewer
+    finite scores than places all of them are held. Equal scores are taken in index order.
     """
-    weights_N = np.zeros(len(scores_N))
-    scored = np.flatnonzero(np.isfinite(scores_N))
-    if scored.size == 0:
-        return weights_N
-    values = scores_N[scored]
-    names = scored.size if values.min() == values.max() else config.held
-    chosen = scored[np.argsort(-values, kind="stable")[:names]]
-    weights_N[chosen] = 1.0 / chosen.size
-    return weights_N
+    return picked(signals.scores_TxN, rows_R, picks(config))
