@@ -20,6 +20,7 @@ from gnn_assets.core.config import DEFAULTS_FILE, Config, build_config, profile_
 from gnn_assets.core.plugins import load_plugin, plugin_names
 from gnn_assets.definitions import JOBS, STAGES
 from gnn_assets.defs.automation import SENSOR_NAME
+from gnn_assets.defs.following import FOLLOWING_SENSOR
 from gnn_assets.defs.io import stage_asset
 from gnn_assets.defs.stage import Stage
 from gnn_assets.defs.tables import TABLES
@@ -59,6 +60,7 @@ WRITTEN_BY = {
     "bars_asked": "`market_bars`",
     "symbol_status": "every stage that works symbol by symbol",
     "graph_statistics": "`correlation_graphs`",
+    "hypotheses": "`gnn-assets hypotheses run`",
 }
 
 
@@ -258,13 +260,14 @@ def _assets() -> Iterator[str]:
             yield ""
             yield from _asset(stage, config)
     yield ""
-    yield "### Jobs and the sensor"
+    yield "### Jobs and sensors"
     yield ""
     yield from _table(("job", "assets"), [(f"`{name}`", _names(job_assets(name, config))) for name in JOBS])
     yield ""
     yield (
         f"The sensor `{SENSOR_NAME}` runs from the first start. It materializes an asset when the data version of "
-        "something above it has changed, and not when equal content was made again."
+        "something above it has changed, and not when equal content was made again. The sensor "
+        f"`{FOLLOWING_SENSOR}` has champion, mirror and forecasts made anew after `gnn-assets promote` or `rollback`."
     )
 
 

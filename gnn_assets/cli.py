@@ -2,18 +2,25 @@
 
 import json
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gnn_assets.core.config import profile_names
 from gnn_assets.core.errors import ConfigError, GnnAssetsError
 from gnn_assets.core.settings import load_config, read_settings
 from gnn_assets.defs.resources import Platform
+
+if TYPE_CHECKING:
+    from gnn_assets.defs.switching import Switched
 
 app = typer.Typer(
     help="Markets as assets: bars, correlation graphs, trained networks, backtests and forecasts.",
@@ -23,6 +30,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The configuration in force.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+hypotheses_app = typer.Typer(help="Batches of hypotheses, registered before they are judged.", no_args_is_help=True)
+app.add_typer(hypotheses_app, name="hypotheses")
 
 
 @app.command()
@@ -157,11 +166,121 @@ def report(
     version: Annotated[
         str | None, typer.Argument(help="Weights, or how their version begins; the champion by default.")
     ] = None,
+    html: Annotated[bool, typer.Option("--html", help="Print where its tear sheet is, a page for a browser.")] = False,
 ) -> None:
     """Print the score card of a candidate, as Markdown."""
-    from gnn_assets.defs.reports import report_of
+    from gnn_assets.defs.reports import report_of, tear_sheet_file
 
-    typer.echo(report_of(Platform.from_environment(), version), nl=False)
+    platform = Platform.from_environment()
+    if html:
+        typer.echo(tear_sheet_file(platform, version))
+    else:
+        typer.echo(report_of(platform, version), nl=False)
+
+
+@app.command()
+def models() -> None:
+    """List every candidate: model, data end, rule and verdict, served since when or why not."""
+    from gnn_assets.defs.candidates import standings
+    from gnn_assets.defs.switching import to_follow
+
+    platform = Platform.from_environment()
+    table = Table()
+    for column in ("version", "model", "data end", "rule", "verdict"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what became of it", overflow="fold")
+    for row in standings(platform):
+        table.add_row(row.version[:12], row.model, row.data_end, row.rule, row.verdict, escape(row.fate))
+    console = Console()
+    console.print(table)
+    _say_what_follows(console, to_follow(platform))
+
+
+_Version = Annotated[str, typer.Option("--to", help="Version of gnn_weights, or how it begins.")]
+_Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+
+
+@app.command()
+def promote(to: _Version, reason: _Reason = "") -> None:
+    """Serve a candidate that has scores, whatever the gate's evidence says; its hard checks still hold."""
+    from gnn_assets.defs.switching import promote_by_hand
+
+    _switch(promote_by_hand, to, reason)
+
+
+@app.command()
+def rollback(to: _Version, reason: _Reason = "") -> None:
+    """Go back to a former champion; the gate leaves it there until there is a newer candidate."""
+    from gnn_assets.defs.switching import roll_back
+
+    _switch(roll_back, to, reason)
+
+
+def _switch(switch: Callable[..., "Switched"], version: str, reason: str) -> None:
+    from gnn_assets.defs.switching import to_follow
+
+    platform = Platform.from_environment()
+    done = switch(platform, version, reason=reason)
+    console, champion = Console(), done.champion
+    if not done.moved:
+        console.print(f"{champion.version[:12]} is the champion already: nothing was moved.", highlight=False)
+    else:
+        before = done.before.version[:12] if done.before else "nobody"
+        told = (
+            f"champion: {before} → {champion.version[:12]}, by rule {champion.rule}, {champion.by}: {champion.reason}"
+        )
+        console.print(told, highlight=False, soft_wrap=True, markup=False)
+        console.print("The gate leaves it there until there is a newer candidate.", highlight=False)
+    _say_what_follows(console, to_follow(platform))
+
+
+def _say_what_follows(console: Console, behind: Mapping[str, str]) -> None:
+    if behind:
+        shown = ", ".join(f"{asset} (shows {version[:12]})" for asset, version in behind.items())
+        console.print(
+            f"not yet the champion's: {shown}. `gnn-assets dev` makes them anew by itself, `gnn-assets demo` at once.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def ready(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Compute the go / no-go list; exit code 0 only if every line passes."""
+    from gnn_assets.defs.ready import readiness
+
+    lines = readiness(Platform.from_environment())
+    go = all(line.passed for line in lines)
+    if as_json:
+        typer.echo(json.dumps({"ready": go, "lines": [asdict(line) for line in lines]}, indent=2))
+    else:
+        table = Table(title="GO" if go else "NO-GO")
+        table.add_column("", no_wrap=True)
+        for column in ("line", "value", "limit", "what to do"):
+            table.add_column(column, overflow="fold")
+        for line in lines:
+            told = (escape(cell) for cell in (line.name, line.value, line.limit, "" if line.passed else line.do))
+            table.add_row("pass" if line.passed else "FAIL", *told)
+        Console().print(table)
+    raise typer.Exit(0 if go else 1)
+
+
+@hypotheses_app.command("run")
+def hypotheses_run(
+    file: Annotated[Path, typer.Argument(help="The batch, as YAML: models x strategies x settings.")],
+    page: Annotated[Path | None, typer.Option("--report", help="Markdown file its page is written to.")] = None,
+) -> None:
+    """Register a batch of hypotheses, then judge it on the newest backtest as one family."""
+    from gnn_assets.backtests.hypotheses_page import COLUMNS, cells
+    from gnn_assets.defs.hypotheses import run_hypotheses
+
+    found = run_hypotheses(Platform.from_environment(), file, report=page).report
+    table = Table()
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")
+    for judged in found.judged:
+        table.add_row(*(escape(cell) for cell in cells(judged)))
+    Console().print(table)
 
 
 @config_app.command("show")

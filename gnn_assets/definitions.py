@@ -4,6 +4,7 @@ import dagster as dg
 
 from gnn_assets.defs import backtests, bars, drift, forecasts, graphs, mirror, models, registry
 from gnn_assets.defs.automation import automation_sensor
+from gnn_assets.defs.following import following_sensor
 from gnn_assets.defs.io import LakeIOManager, stage_asset
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Stage
@@ -41,7 +42,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             dg.define_asset_job(name, selection=selection, config=REQUESTS.get(name))
             for name, selection in JOBS.items()
         ],
-        sensors=[automation_sensor(platform.config)],
+        sensors=[automation_sensor(platform.config), following_sensor(platform.config)],
         resources={"platform": platform, "io_manager": LakeIOManager(platform, tables)},
         executor=dg.in_process_executor,
     )

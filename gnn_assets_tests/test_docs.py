@@ -92,7 +92,7 @@ def test_no_shared_column_meaning_is_left_over(maker):
 
 def test_every_job_is_in_the_reference_and_the_readme():
     for job in JOBS:
-        assert f"| `{job}` | `" in part("### Jobs and the sensor")
+        assert f"| `{job}` | `" in part("### Jobs and sensors")
         assert f"`{job}`" in README
 
 

@@ -7,14 +7,15 @@ import polars as pl
 
 from gnn_assets.backtests import strategies as strategies_package
 from gnn_assets.backtests.checks import portfolio_checks, score_checks
-from gnn_assets.backtests.portfolio import portfolio_returns
+from gnn_assets.backtests.portfolio import BENCHMARK, portfolio_returns
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.backtests.scores import ALL_FOLDS, backtest_scores, session_folds
-from gnn_assets.backtests.verdict import judge_scores
 from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.config import Config
 from gnn_assets.defs import score_card
+from gnn_assets.defs.counting import count_backtests, register_thresholds, verdict_on
+from gnn_assets.defs.market import bars_of
 from gnn_assets.defs.plots import equity, lines, table
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
 from gnn_assets.models.schema import OOS_PREDICTIONS
@@ -35,13 +36,17 @@ def _portfolio_returns(run: StageRun) -> pl.DataFrame:
     """
     returns = run.read(RETURNS)
     predictions = run.read(OOS_PREDICTIONS)
+    count_backtests(run.platform, predictions)
+    sessions = run.platform.sessions_of(returns)
+    symbols = predictions["symbol"].unique().sort().to_list()
     return portfolio_returns(
         predictions,
         returns,
-        sessions=run.platform.sessions_of(returns),
-        symbols=predictions["symbol"].unique().sort().to_list(),
+        sessions=sessions,
+        symbols=symbols,
         execution=run.config.execution,
         config=run.config.backtests,
+        bars=bars_of(run.platform, run.inputs[RETURNS.name], sessions=sessions, symbols=symbols),
     )
 
 
@@ -88,16 +93,20 @@ def _backtest_scores_report(run: StageRun, scores: pl.DataFrame) -> Report:
     candidate = config.models.candidate
     overall = scores.filter(pl.col("fold") == ALL_FOLDS)
     own = {row["metric"]: row["value"] for row in overall.filter(pl.col("model") == candidate).iter_rows(named=True)}
-    verdict = judge_scores(scores, candidate=candidate, config=config.backtests)
+    portfolios = run.read(PORTFOLIO_RETURNS)
+    register_thresholds(run.platform)
+    verdict = verdict_on(run.platform, scores, portfolios, candidate=candidate)
     by_fold = scores.filter(pl.col("fold") != ALL_FOLDS, pl.col("metric") == "ic")
     folds = by_fold["fold"].unique().sort().to_list()
     return Report(
-        data_end=_last(run.read(PORTFOLIO_RETURNS)),
+        data_end=_last(portfolios),
         checks=score_checks(scores, candidate=candidate, others=other_models(config), config=config.backtests),
         metadata={
             "dagster/row_count": scores.height,
             "verdict": verdict.word,
             "verdict_reason": verdict.reason,
+            "verdict_conditions": table(verdict.table, digits=4),
+            "thresholds_changed": "; ".join(verdict.changes) or "never",
             **{
                 metric: float(own[metric])
                 for metric in ("ic", "rank_ic", "sharpe_net", "smallest_detectable_ic")
@@ -155,7 +164,7 @@ STAGES = (
         report=_portfolio_returns_report,
         shelf=TableShelf(PORTFOLIO_RETURNS),
         code=("gnn_assets.backtests.portfolio",),
-        plugins=lambda config: (f"{STRATEGIES}.{config.backtests.strategy}",),
+        plugins=lambda config: tuple(f"{STRATEGIES}.{name}" for name in sorted({config.backtests.strategy, BENCHMARK})),
         sections=("execution", "backtests"),
         deps=("returns", "oos_predictions"),
         checks=lambda _config: ("returns_finite", "net_at_most_gross"),

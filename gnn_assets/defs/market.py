@@ -1,16 +1,43 @@
 """The market as dense arrays: what graphs, models and forecasts read, from exactly the versions that are named."""
 
+from collections.abc import Sequence
+from datetime import date
+
 from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.revisions import chosen, latest
 from gnn_assets.bars.schema import MARKET_BARS, RETURNS
 from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.resources import Platform
+from gnn_assets.models.bars import Bars
 from gnn_assets.store.panel import to_panel
 from gnn_assets.store.panels import Panel, PanelData
 
 RETURN_FIELDS = ("close_return", "fill_return")
 FIELDS = (*VALUES, *RETURN_FIELDS)
+
+
+def bars_of(
+    platform: Platform, returns_version: str, *, sessions: Sequence[date], symbols: Sequence[str]
+) -> Bars:
+    """Bars and adjusted returns of some sessions and symbols, as features and strategies are made from them.
+
+    Args:
+        platform: the opened platform.
+        returns_version: data version of `returns`.
+        sessions: the row axis, ascending.
+        symbols: the column axis.
+
+    Raises:
+        MissingArtefact: if no returns of that version were published.
+    """
+    panel = panel_of(platform, returns_version)
+    return Bars.of(
+        panel.values("close_return", sessions=sessions, symbols=symbols),
+        {name: panel.values(name, sessions=sessions, symbols=symbols) for name in VALUES},
+        sessions=sessions,
+        symbols=symbols,
+    )
 
 
 def panel_of(platform: Platform, returns_version: str) -> Panel:

@@ -5,17 +5,15 @@ from datetime import date
 
 import polars as pl
 
-from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.config import Config
-from gnn_assets.defs.market import panel_of
+from gnn_assets.defs.market import bars_of, panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
 from gnn_assets.defs.recipe import MODEL_GRAPH_SETTINGS, RECIPE_SECTIONS, model_modules, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
 from gnn_assets.graphs.neighbours import graph_arrays
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
-from gnn_assets.models.bars import Bars
 from gnn_assets.models.candidate import (
     Candidate,
     candidate_folds,
@@ -48,16 +46,11 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
     known: date = graph["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     panel = panel_of(platform, inputs[RETURNS.name])
     sessions = [session for session in panel.sessions if session <= known]
-    close_return_TxN = panel.values("close_return", sessions=sessions, symbols=symbols)
+    bars = bars_of(platform, inputs[RETURNS.name], sessions=sessions, symbols=symbols)
     return build_dataset(
-        Bars.of(
-            close_return_TxN,
-            {name: panel.values(name, sessions=sessions, symbols=symbols) for name in VALUES},
-            sessions=sessions,
-            symbols=symbols,
-        ),
+        bars,
         Graph.of(
-            close_return_TxN,
+            bars.close_return_TxN,
             graph_arrays(graph, sessions=sessions, symbols=symbols, k=config.graphs.k),
             sessions=sessions,
             factors=config.graphs.factors,

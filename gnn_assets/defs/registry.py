@@ -1,4 +1,4 @@
-"""Assets of the registry stage: champion, which the gate alone moves, and its mirror in MLflow."""
+"""The asset champion: the gate judges the newest candidate, and what follows from that is carried out."""
 
 import dataclasses
 from bisect import bisect_right
@@ -10,23 +10,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
-from gnn_assets.backtests.verdict import judge_scores
+from gnn_assets.backtests.schema import BACKTEST_SCORES
 from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import symbols_of, within_membership
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
-from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
+from gnn_assets.defs.candidates import WEIGHTS, contender_of, first_published, record_of, training_failure
+from gnn_assets.defs.models import dataset_of, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import champion_config
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun
+from gnn_assets.defs.switching import event_of, move_champion, tell_moves
 from gnn_assets.models.candidate import predict_sessions
 from gnn_assets.models.dataset import Dataset
-from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.pointer import Champion
-from gnn_assets.registry.promotion import Contender, Evidence, GateReport, judge, live_track
+from gnn_assets.registry.promotion import Evidence, GateReport, judge, live_track
+from gnn_assets.registry.switch import HELD_CHECK, held_out, hold
 from gnn_assets.store.versions import Lineage
 
 GATE_CHECKS = (
@@ -44,6 +45,7 @@ GATE_CHECKS = (
     "common_sessions",
     "not_inferior",
     "superior",
+    HELD_CHECK,
 )
 
 
@@ -83,82 +85,42 @@ class PointerShelf:
     def publish(self, run: StageRun, artefact: Judgement, *, lineage: Lineage, data_end: date | None) -> str:
         """Carries the judgement out by compare-and-set; a refusal leaves the pointer alone.
 
-        The pointer moves first and is the truth. The ledger is made to agree with it before and after every judgement,
-        so a promotion whose run was killed in between is still told, by the next run, and never twice.
+        What a killed run or command left untold is told first, whatever was judged.
         """
         del data_end
         report, platform = artefact.report, run.platform
-        _tell_promotion(run)
+        expected = artefact.incumbent.version if artefact.incumbent else None
+        tell_moves(platform)
         if report.promotes:
-            platform.champion.promote(
-                artefact.candidate,
-                expected=artefact.incumbent.version if artefact.incumbent else None,
-                lineage=lineage,
-                run_id=run.run_id,
-            )
-            _tell_promotion(run)
+            move_champion(platform, artefact.candidate, expected=expected, lineage=lineage, run_id=run.run_id)
         elif not report.passed:
-            against = artefact.incumbent.version if artefact.incumbent else None
-            refused = _event(run, "refused", artefact.candidate, against=against)
+            refused = event_of("refused", artefact.candidate, against=expected)
             # The same verdict on the same candidate is one fact, however often it is reached.
             if not any(refused.items() <= told.items() for told in platform.ledger.read("events")):
                 platform.ledger.append("events", refused)
-        return artefact.served.version
-
-
-def _tell_promotion(run: StageRun) -> None:
-    """Enters the champion's promotion in the ledger, unless it is the last one there."""
-    platform = run.platform
-    champion = platform.champion.current()
-    told = [event["candidate"] for event in platform.ledger.read("events") if event["event"] == "promoted"]
-    if champion is None or told[-1:] == [champion.version]:
-        return
-    before = platform.champion.versions.history()[:-1]
-    against = before[-1].version if before else None
-    platform.ledger.append("events", _event(run, "promoted", champion, against=against))
-
-
-def _event(run: StageRun, event: str, judged: Champion, *, against: str | None) -> dict[str, Any]:
-    return {
-        "event": event,
-        "asset": run.asset,
-        "candidate": judged.version,
-        "champion": against,
-        "recipe": judged.config_hash,
-        "rule": judged.rule,
-        "reason": judged.reason,
-    }
+        # Somebody may have switched by hand since: what Dagster is told is what is served.
+        served = platform.champion.current()
+        return served.version if served else artefact.served.version
 
 
 def _champion(run: StageRun) -> Judgement:
-    """Which weights are served. Only the gate moves this pointer; everything else just trains candidates.
+    """Which weights are served. The gate moves this pointer, or a person by command; all else just trains candidates.
 
     Rules: *bootstrap* (nobody is served: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
-    (another recipe: superior, allowing for all that were tried). A refusal leaves the champion where it is.
+    (another recipe: superior, allowing for all that were tried). A refusal leaves the champion where it is. A person
+    overrules the gate by *manual*, or goes back by *rollback*; the gate leaves that until there is a newer candidate.
     """
-    platform, config = run.platform, run.config
+    platform = run.platform
     incumbent = platform.champion.current()
     scores = run.read(BACKTEST_SCORES)
     judged = _judged(run, scores)
     version = judged[WEIGHTS]
     facts = platform.weights.facts(version)
-    name = facts["recipe"]["models"]["candidate"]
-    candidate = Champion(
-        version=version,
-        model=name,
-        rule="",
-        reason="",
-        verdict=judge_scores(scores, candidate=name, config=config.backtests).word,
-        config_hash=facts["config_hash"],
-        oos_predictions=judged["oos_predictions"],
-        portfolio_returns=judged["portfolio_returns"],
-        backtest_scores=run.inputs["backtest_scores"],
-        data_end=facts["data_end"],
-    )
+    candidate = record_of(platform, version, tables={**judged, BACKTEST_SCORES.name: run.inputs[BACKTEST_SCORES.name]})
     own = champion_config(platform, candidate)
     symbols = _members(platform, facts)
     newest_scores_N = np.full(len(symbols), np.nan)
-    rival = _contender(run, incumbent, failure="") if incumbent else None
+    rival = contender_of(platform, incumbent) if incumbent else None
     # Whoever is served already is judged no second time.
     if incumbent is None or incumbent.version != version:
         start_jax(platform)
@@ -167,16 +129,14 @@ def _champion(run: StageRun) -> Judgement:
         refreshes = incumbent is not None and incumbent.config_hash == candidate.config_hash
         if incumbent and rival and refreshes and incumbent.data_end < candidate.data_end:
             rival = rival.extended(_live_track(platform, incumbent, data, config=own))
-    report = judge(
-        Evidence(
-            candidate=_contender(run, candidate, failure=_training_failure(facts, name)),
-            champion=rival,
-            symbols=symbols,
-            newest_scores_N=newest_scores_N,
-            candidates_judged=_judged_against(run, incumbent, candidate),
-        ),
-        config=own,
+    evidence = Evidence(
+        candidate=contender_of(platform, candidate, failure=training_failure(facts, candidate.model)),
+        champion=rival,
+        symbols=symbols,
+        newest_scores_N=newest_scores_N,
+        candidates_judged=_judged_against(run, incumbent, candidate),
     )
+    report = hold(judge(evidence, config=own), held_out(first_published(platform, version), platform.champion.moves()))
     judged_so = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
     return Judgement(report=report, candidate=judged_so, incumbent=incumbent)
 
@@ -259,31 +219,6 @@ def _champion_report(run: StageRun, judgement: Judgement) -> Report:
     )
 
 
-def _contender(run: StageRun, champion: Champion, *, failure: str) -> Contender:
-    lake = run.platform.lake
-    own = pl.col("model") == champion.model
-    predictions = lake.read(OOS_PREDICTIONS, version=champion.oos_predictions)
-    portfolio = lake.read(PORTFOLIO_RETURNS, version=champion.portfolio_returns)
-    target = run.platform.weights.facts(champion.version)["recipe"]["execution"]
-    return Contender(
-        version=champion.version,
-        config_hash=champion.config_hash,
-        fill=target["fill"],
-        horizon=target["horizon"],
-        predictions=predictions.filter(own),
-        portfolio=portfolio.filter(own),
-        failure=failure,
-    )
-
-
-def _training_failure(facts: Mapping[str, Any], model: str) -> str:
-    """Why training of the model failed, part by part; empty when it did not."""
-    parts = facts["parts"].items()
-    return "; ".join(
-        f"{part}: {told['failure']}" for part, told in parts if part.startswith(f"{model}/") and told["failure"]
-    )
-
-
 def _judged_against(run: StageRun, incumbent: Champion | None, candidate: Champion) -> int:
     """Candidates of other recipes judged against this champion, the present one included."""
     if incumbent is None:
@@ -298,10 +233,11 @@ def _judged_against(run: StageRun, incumbent: Champion | None, candidate: Champi
 
 def _history(run: StageRun) -> pl.DataFrame:
     rows = [
-        (str(made.published_at), made.version[:12], str(made.note["rule"]), str(made.note["verdict"]))
-        for made in reversed(run.platform.champion.versions.history())
+        (str(move.moved_at), told.version[:12], told.rule, told.by or "the gate", told.verdict, told.reason)
+        for move in reversed(run.platform.champion.moves())
+        for told in [move.champion]
     ]
-    return pl.DataFrame(rows, schema=["since", "version", "rule", "verdict"], orient="row")
+    return pl.DataFrame(rows, schema=["since", "version", "rule", "by", "verdict", "reason"], orient="row")
 
 
 STAGES = (
@@ -311,8 +247,8 @@ STAGES = (
         compute=_champion,
         report=_champion_report,
         shelf=PointerShelf(),
-        code=("gnn_assets.registry.promotion", "gnn_assets.backtests.verdict"),
-        sections=("gate", "backtests", "forecasts", "execution"),
+        code=("gnn_assets.registry.promotion", "gnn_assets.registry.switch", "gnn_assets.backtests.verdict"),
+        sections=("gate", "backtests", "verdict", "forecasts", "execution"),
         deps=("backtest_scores",),
         checks=lambda _config: GATE_CHECKS,
         kinds=frozenset({"jax"}),

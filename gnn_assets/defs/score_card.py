@@ -18,6 +18,7 @@ from gnn_assets.core.config import Config
 from gnn_assets.defs.plots import bars, calibration
 from gnn_assets.defs.reports import report_file, write_report
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.tear_sheet import write_tear_sheet
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import NO_GRAPH, SHUFFLED
 from gnn_assets.store.versions import Lineage
@@ -28,18 +29,18 @@ _TOLD = ("ic", "rank_ic", "icir", "mae", "rmse", "calibration_slope")
 
 @dataclass(frozen=True)
 class CardShelf(TableShelf):
-    """Keeps a card as a table and as a page; the table carries the asset's version."""
+    """Keeps a card as a table and as pages; the table carries the asset's version."""
 
     def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
-        """The table this lineage made before, its page written again if it is gone."""
+        """The table this lineage made before; its pages are made anew, as the ledger behind them goes on."""
         version = super().reuse(run, lineage)
         if version is not None:
-            _write_page(run, self.load(run, version))
+            _write_pages(run, self.load(run, version))
         return version
 
     def publish(self, run: StageRun, artefact: pl.DataFrame, *, lineage: Lineage, data_end: date | None) -> str:
-        """Stores the page, then the table, which makes both count."""
-        _write_page(run, artefact)
+        """Stores the pages, then the table, which makes them count."""
+        _write_pages(run, artefact)
         return super().publish(run, artefact, lineage=lineage, data_end=data_end)
 
 
@@ -53,7 +54,8 @@ def _score_cards(run: StageRun) -> pl.DataFrame:
     """How good the candidate's scores were: over all, by year and by volatility of the market, beside every baseline.
 
     IC, rank IC, ICIR, MAE, RMSE and calibration with bootstrap intervals, and what the graph added: the candidate minus
-    itself without graph and with a shuffled one, paired. Readable as a page a candidate: `gnn-assets report`.
+    itself without graph and with a shuffled one, paired. Readable as a page a candidate: `gnn-assets report`; beside it
+    the tear sheet of its backtest, `gnn-assets report --html`.
     """
     config = run.config
     returns = run.read(RETURNS)
@@ -92,6 +94,7 @@ def _score_cards_report(run: StageRun, card: pl.DataFrame) -> Report:
             **{name: float(overall[name]) for name in _TOLD if overall[name] is not None},
             "score_card": dg.MetadataValue.md(_page(run, card)),
             "report": str(report_file(run.platform, card["version"][0])),
+            "tear_sheet": dg.MetadataValue.path(report_file(run.platform, card["version"][0], kind="html")),
             "ic_by_year": _ic_by_year(run, card),
             "calibration": _calibration(own),
         },
@@ -111,8 +114,9 @@ def _page(run: StageRun, card: pl.DataFrame) -> str:
     )
 
 
-def _write_page(run: StageRun, card: pl.DataFrame) -> None:
+def _write_pages(run: StageRun, card: pl.DataFrame) -> None:
     write_report(run.platform, card["version"][0], _page(run, card))
+    write_tear_sheet(run, card)
 
 
 def _span(run: StageRun) -> tuple[date, date]:
@@ -162,10 +166,10 @@ STAGE = Stage(
     compute=_score_cards,
     report=_score_cards_report,
     shelf=CardShelf(SCORE_CARDS),
-    # The page is made again from the table whenever its own code changes.
+    # The pages are made again from the tables whenever their own code changes.
     code=("gnn_assets.backtests.score_card",),
     sections=("execution", "backtests", "models.candidate", "forecasts.min_calibration_sessions"),
-    deps=("returns", "oos_predictions", "portfolio_returns"),
+    deps=("returns", "oos_predictions", "portfolio_returns", "backtest_scores"),
     checks=lambda _config: ("graph_added",),
     kinds=frozenset({"numpy", "polars"}),
     table=SCORE_CARDS,

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS, SCORE_CARDS
+from gnn_assets.backtests.schema import BACKTEST_SCORES, HYPOTHESES, PORTFOLIO_RETURNS, SCORE_CARDS
 from gnn_assets.bars.schema import (
     BARS_ASKED,
     CORPORATE_ACTIONS,
@@ -37,6 +37,7 @@ TABLES: dict[str, Table] = {
         PORTFOLIO_RETURNS,
         BACKTEST_SCORES,
         SCORE_CARDS,
+        HYPOTHESES,
         FORECASTS,
     )
 }

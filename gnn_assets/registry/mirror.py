@@ -20,7 +20,7 @@ def mirror(
     metrics: Mapping[str, float],
     curves: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> str:
-    """Writes one MLflow run per champion version; a second call for the same version finds it.
+    """Writes one MLflow run per champion version; a second call for the same version finds it, and says who put it there.
 
     Args:
         champion: what is served.
@@ -44,8 +44,13 @@ def mirror(
     found = client.get_experiment_by_name(EXPERIMENT)
     experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, (folder / "artifacts").as_uri())
     known = client.search_runs([experiment], filter_string=f"tags.{_VERSION_TAG} = '{champion.version}'", max_results=1)
+    told = {"rule": champion.rule, "reason": champion.reason, "verdict": champion.verdict, "by": champion.by or "gate"}
     if known:
-        return known[0].info.run_id
+        run_id, tags = known[0].info.run_id, known[0].data.tags
+        for name, value in told.items():
+            if tags.get(name) != value:
+                client.set_tag(run_id, name, value)
+        return run_id
     run = client.create_run(experiment, run_name=f"champion {champion.version[:12]}")
     run_id = run.info.run_id
     # Moments are the client's own: the mirror is read by people, not by the platform.
@@ -67,9 +72,7 @@ def mirror(
         params=[Param(_safe(name), str(value)) for name, value in parameters.items()],
         tags=[
             RunTag(_VERSION_TAG, champion.version),
-            RunTag("rule", champion.rule),
-            RunTag("reason", champion.reason),
-            RunTag("verdict", champion.verdict),
+            *(RunTag(name, value) for name, value in told.items()),
         ],
     )
     client.set_terminated(run_id)

@@ -4,7 +4,7 @@ Dagster's own lineage names the newest weights even while older ones are served,
 this pointer is a file beside the weights, read in microseconds, with its whole history.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,14 +21,17 @@ class Champion:
     Args:
         version: gnn_weights version.
         model: plug-in of the zoo that scores.
-        rule: rule of the gate that let it pass: bootstrap, refresh or replace.
-        reason: the gate's sentence.
+        rule: rule of the gate that let it pass: bootstrap, refresh or replace; manual or rollback where a person did.
+        reason: the gate's sentence, or the person's.
         verdict: verdict on its backtest when it was promoted.
         config_hash: hash of the recipe (configuration sections) it was trained with.
         oos_predictions: version of its out-of-sample predictions; calibration reads them.
         portfolio_returns: version of its portfolio returns; the next paired test reads them.
         backtest_scores: version of its scores.
         data_end: last session it was trained up to (ISO date).
+        by: user@host of the person who put it there; empty where the gate did.
+        decided_at: when that person did, by the machine's own clock (ISO, UTC); empty where the gate did.
+        publications: how many publications of candidates there were then; 0 where the gate did.
     """
 
     version: str
@@ -41,6 +44,36 @@ class Champion:
     portfolio_returns: str
     backtest_scores: str
     data_end: str
+    by: str = ""
+    decided_at: str = ""
+    publications: int = 0
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of the pointer.
+
+    Args:
+        sequence: 1, 2, ... in order.
+        champion: what is served from then on.
+        before: who was served until then; None for nobody.
+        moved_at: aware UTC moment, by the platform's clock.
+        run_id: run of the gate that moved it; empty where a person did.
+    """
+
+    sequence: int
+    champion: Champion
+    before: Champion | None
+    moved_at: datetime
+    run_id: str
+
+
+# Told every move, oldest first, while nobody else can move the pointer.
+Tell = Callable[[Sequence[Move]], None]
+
+
+def _told_to_nobody(_moves: Sequence[Move]) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +106,61 @@ class ChampionPointer:
         """The champion that was served at a moment."""
         return _champion(self.versions.as_of(moment))
 
-    def promote(self, champion: Champion, *, expected: str | None, lineage: Lineage, run_id: str) -> Publication:
+    def moves(self) -> list[Move]:
+        """Every move, oldest first; damaged records are passed over."""
+        moves: list[Move] = []
+        for made in reversed(list(self.versions.good())):
+            moves.append(
+                Move(
+                    sequence=made.sequence,
+                    champion=Champion(version=made.version, **made.note),
+                    before=moves[-1].champion if moves else None,
+                    moved_at=made.published_at,
+                    run_id=made.run_id,
+                )
+            )
+        return moves
+
+    def tell(self, tell: Tell) -> None:
+        """Tells of every move while nobody can make another.
+
+        Raises:
+            LockTimeout: if somebody else is moving the pointer for too long.
+        """
+        with self.versions.writing():
+            tell(self.moves())
+
+    def promote(
+        self,
+        champion: Champion,
+        *,
+        expected: str | None,
+        lineage: Lineage | None,
+        run_id: str,
+        tell: Tell = _told_to_nobody,
+    ) -> Publication:
         """Moves the pointer, unless somebody moved it since `expected` was read.
+
+        The pointer is the truth, and it moves before anybody is told. What a mover who was killed in between left
+        untold is told first, so every move is told, in order.
 
         Args:
             champion: what to serve from now on.
-            expected: version of the champion the gate judged against; None if there was none.
-            lineage: inputs and code of the gate.
-            run_id: run that promotes.
+            expected: version of the champion the gate or the person decided against; None if there was none.
+            lineage: inputs and code of the gate; None where a person decided.
+            run_id: run that promotes; empty where a person does.
+            tell: told of every move, before and after this one.
 
         Raises:
             PointerConflict: if the champion is no longer `expected`.
+            LockTimeout: if somebody else is moving the pointer for too long.
         """
         note: Mapping[str, Any] = {key: value for key, value in asdict(champion).items() if key != "version"}
-        return self.versions.publish(champion.version, lineage=lineage, run_id=run_id, note=note, expected=expected)
+        with self.versions.writing() as writer:
+            tell(self.moves())
+            made = writer.publish(champion.version, lineage=lineage, run_id=run_id, note=note, expected=expected)
+            tell(self.moves())
+        return made
 
 
 def _champion(publication: Publication | None) -> Champion | None:

@@ -1,18 +1,10 @@
 """The promotion gate: the one place that says whether a candidate may be served. Pure: evidence in, report out.
 
+One of three rules applies; each asks what the one before it asks:
+
     bootstrap   nobody is served yet            the hard checks alone
     refresh     champion's recipe, newer data   and IC is not worse by more than a margin
     replace     another recipe                  and IC is better, allowing for all that were tried against this champion
-
-Candidate and champion are compared on the sessions that were out of sample for both, as paired differences of IC. Folds
-of one recipe never change, so on the sessions that both know a refresh differs from its champion in nothing. What tells
-them apart are the sessions since the champion's data ended: there the champion's refit, which was served, is held against
-the candidate's fold, which had not seen them. The shared sessions stay in the series as differences of 0, so that a few
-new ones weigh little and many decide.
-
-References:
-    G. Piaggio et al., Reporting of noninferiority and equivalence randomized trials, JAMA 308(24), 2012: the lower end
-    of the interval against a margin fixed beforehand.
 """
 
 from collections.abc import Sequence
@@ -24,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from gnn_assets.backtests.cross_section import information_coefficients
-from gnn_assets.backtests.metrics import calibrated_errors, mean, rmse_ratio
-from gnn_assets.backtests.significance import Interval, corrected_mean_interval, mean_interval
-from gnn_assets.core.checks import Check
+from gnn_assets.backtests.metrics import calibrated_errors, rmse_ratio
+from gnn_assets.core.checks import Check, shown
 from gnn_assets.core.config import Config
+from gnn_assets.registry.paired import paired_checks
 from gnn_assets.store.panel import to_panel
 
 Rule = Literal["bootstrap", "refresh", "replace", "already_champion"]
@@ -123,16 +115,22 @@ def judge(evidence: Evidence, *, config: Config) -> GateReport:
     if champion is not None and champion.version == candidate.version:
         reason = f"{candidate.version} is already the champion; there is nothing to do."
         return GateReport("already_champion", passed=True, checks=(), reason=reason)
-    checks = [*_candidate_checks(candidate), *_newest_checks(evidence, config=config)]
+    checks = [*candidate_checks(candidate), *_newest_checks(evidence, config=config)]
     checks.append(_rmse_check(candidate, None, config=config))
     rule: Rule = "bootstrap"
     if champion is not None:
         rule = "refresh" if champion.config_hash == candidate.config_hash else "replace"
-        same = _same_target(candidate, champion)
+        same = same_target(candidate, champion)
         checks.append(same)
         if same.passed:
             checks.append(_rmse_check(candidate, champion, config=config))
-            checks += _paired_checks(evidence, champion, rule=rule, config=config)
+            checks += paired_checks(
+                candidate.portfolio,
+                champion.portfolio,
+                replaces=rule == "replace",
+                candidates_judged=evidence.candidates_judged,
+                config=config,
+            )
     failed = [check for check in checks if check.blocks]
     against = "no champion yet" if champion is None else f"champion {champion.version}"
     outcome = "passed" if not failed else f"refused by {'; '.join(check.sentence for check in failed)}"
@@ -144,7 +142,8 @@ def judge(evidence: Evidence, *, config: Config) -> GateReport:
     )
 
 
-def _candidate_checks(candidate: Contender) -> tuple[Check, ...]:
+def candidate_checks(candidate: Contender) -> tuple[Check, ...]:
+    """The hard checks on the candidate alone, which no person can overrule either."""
     scores = candidate.predictions
     broken = scores.filter(~pl.col("score").is_finite().fill_null(False))
     seen = scores.filter(~(pl.col("training_end") < pl.col("session")).fill_null(False))
@@ -182,7 +181,8 @@ def _candidate_checks(candidate: Contender) -> tuple[Check, ...]:
     )
 
 
-def _same_target(candidate: Contender, champion: Contender) -> Check:
+def same_target(candidate: Contender, champion: Contender) -> Check:
+    """Whether both forecast the same outcome; no person can overrule it either."""
     return Check(
         name="same_target",
         passed=(candidate.fill, candidate.horizon) == (champion.fill, champion.horizon),
@@ -268,12 +268,7 @@ def _deviations(values: np.ndarray, history: np.ndarray, *, dust: float) -> np.n
 
 
 def _within(name: str, value: float, description: str, *, limit: float) -> Check:
-    return Check(name=name, passed=value <= limit, value=_shown(value), threshold=limit, description=description)
-
-
-def _shown(value: float) -> float | str:
-    """The value as a record can hold it: JSON has no word for what is not a number."""
-    return round(value, 6) if np.isfinite(value) else "not defined"
+    return Check(name=name, passed=value <= limit, value=shown(value), threshold=limit, description=description)
 
 
 def _rmse_check(candidate: Contender, champion: Contender | None, *, config: Config) -> Check:
@@ -288,7 +283,7 @@ def _rmse_check(candidate: Contender, champion: Contender | None, *, config: Con
     return Check(
         name=name,
         passed=ratio <= config.gate.max_rmse_ratio,
-        value=_shown(ratio),
+        value=shown(ratio),
         threshold=config.gate.max_rmse_ratio,
         description=f"RMSE of the forecast calibrated on what was known, over {other}; not defined when too few "
         "sessions have a known outcome.",
@@ -303,44 +298,6 @@ def _errors(contender: Contender, *, config: Config) -> pl.DataFrame:
         min_sessions=config.forecasts.min_calibration_sessions,
     )
     return rows.select("session", error=pl.Series(errors_T)).filter(pl.col("error").is_not_nan())
-
-
-def _paired_checks(evidence: Evidence, champion: Contender, *, rule: Rule, config: Config) -> tuple[Check, ...]:
-    common = (
-        evidence.candidate.portfolio.select("session", "ic")
-        .join(champion.portfolio.select("session", "ic"), on="session", suffix="_champion")
-        .drop_nulls()
-        .sort("session")
-    )
-    difference_T = (common["ic"] - common["ic_champion"]).to_numpy()
-    enough = Check(
-        name="common_sessions",
-        passed=difference_T.size >= config.backtests.min_sessions,
-        value=difference_T.size,
-        threshold=config.backtests.min_sessions,
-        description="Sessions out of sample for candidate and champion alike whose outcome is known.",
-    )
-    if difference_T.size == 0:
-        return (enough,)
-    if rule == "refresh":
-        interval = mean_interval(difference_T, config=config.backtests)
-        return enough, _above("not_inferior", difference_T, interval, limit=-config.gate.non_inferiority_margin)
-    interval = corrected_mean_interval(
-        difference_T, comparisons=max(evidence.candidates_judged, 1), config=config.backtests
-    )
-    return enough, _above("superior", difference_T, interval, limit=0.0)
-
-
-def _above(name: str, difference_T: np.ndarray, interval: Interval, *, limit: float) -> Check:
-    lower, upper = interval
-    return Check(
-        name=name,
-        passed=lower > limit,
-        value=_shown(lower),
-        threshold=limit,
-        description=f"Lower end of the paired interval of IC, candidate minus champion: {mean(difference_T):+.4f} "
-        f"[{lower:+.4f}, {upper:+.4f}].",
-    )
 
 
 def _cells(frame: pl.DataFrame) -> tuple[str, ...]:

@@ -125,7 +125,10 @@ def test_the_ui_shows_every_asset_and_runs_everything_when_asked(home_copy):
             '{ sensorsOrError(repositorySelector: {repositoryName: "__repository__", '
             'repositoryLocationName: "gnn_assets"}) { ... on Sensors { results { name sensorState { status } } } } }'
         )["sensorsOrError"]["results"]
-        assert sensors == [{"name": "automation", "sensorState": {"status": "RUNNING"}}]
+        assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in sensors} == {
+            "automation": "RUNNING",
+            "champion_switches": "RUNNING",
+        }
 
         launched = ui.ask(
             "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "

@@ -96,6 +96,21 @@ def test_a_champion_is_written_once_and_found_again(written, client):
     assert len(client.search_runs([experiment.experiment_id], filter_string="tags.gnn_weights_version = 'w1'")) == 1
 
 
+def test_a_champion_put_back_by_hand_is_told_by_whom_and_why(written, client):
+    folder, _ = written
+    run_id = write(folder, replace(CHAMPION, version="w3"))
+    assert client.get_run(run_id).data.tags["by"] == "gate"
+    back = replace(CHAMPION, version="w3", rule="rollback", reason="two bad days", by="ann@desk")
+    assert write(folder, back) == run_id
+    tags = client.get_run(run_id).data.tags
+    assert {name: tags[name] for name in ("rule", "reason", "by", "verdict")} == {
+        "rule": "rollback",
+        "reason": "two bad days",
+        "by": "ann@desk",
+        "verdict": "ITERATE",
+    }
+
+
 def test_another_champion_gets_a_run_of_its_own(written, client):
     folder, first = written
     second = write(folder, replace(CHAMPION, version="w2", rule="refresh"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gnn_assets.core.clock import ReplayClock
-from gnn_assets.core.errors import CorruptArtefact, PointerConflict
-from gnn_assets.registry.pointer import Champion, ChampionPointer
+from gnn_assets.core.errors import CorruptArtefact, LockTimeout, PointerConflict
+from gnn_assets.registry.pointer import Champion, ChampionPointer, Move
 from gnn_assets.store.versions import Lineage
 
 MONDAY = datetime(2022, 12, 5, 21, 30, tzinfo=UTC)
@@ -108,6 +108,46 @@ def test_the_same_promotion_twice_is_one(pointer):
     again = promote(pointer, FIRST, expected="w1")
     assert again.sequence == 1
     assert len(pointer.versions.history()) == 1
+
+
+def test_moves_tell_who_was_served_before_and_who_moved_it(pointer, clock):
+    promote(pointer, FIRST, expected=None)
+    clock.advance_to(MONDAY + DAY)
+    back = replace(SECOND, rule="rollback", by="ann@desk", decided_at="2022-12-06T09:00:00+00:00")
+    pointer.promote(back, expected="w1", lineage=None, run_id="")
+    assert pointer.moves() == [
+        Move(sequence=1, champion=FIRST, before=None, moved_at=MONDAY, run_id="run"),
+        Move(sequence=2, champion=back, before=FIRST, moved_at=MONDAY + DAY, run_id=""),
+    ]
+
+
+def test_a_record_from_before_people_could_switch_is_read_as_the_gates(pointer):
+    note = {name: value for name, value in asdict(FIRST).items() if name not in {"version", "by", "decided_at"}}
+    pointer.versions.publish("w1", note=note)
+    assert pointer.current() == FIRST
+
+
+def test_a_move_is_told_after_those_before_it_while_nobody_else_can_move(pointer):
+    told: list[list[str]] = []
+
+    def tell(moves):
+        told.append([move.champion.version for move in moves])
+        other = ChampionPointer.open(pointer.versions.folder, clock=ReplayClock(MONDAY), lock_timeout_seconds=0.05)
+        with pytest.raises(LockTimeout):
+            promote(other, SECOND, expected=None)
+
+    promote(pointer, FIRST, expected=None)
+    pointer.promote(SECOND, expected="w1", lineage=GATE, run_id="run", tell=tell)
+    pointer.tell(tell)
+    assert told == [["w1"], ["w1", "w2"], ["w1", "w2"]]
+
+
+def test_a_move_that_lost_is_not_told(pointer):
+    promote(pointer, FIRST, expected=None)
+    told = []
+    with pytest.raises(PointerConflict):
+        pointer.promote(SECOND, expected="w0", lineage=GATE, run_id="run", tell=told.append)
+    assert [len(moves) for moves in told] == [1]
 
 
 def test_a_damaged_pointer_is_named_instead_of_serving_a_guess(pointer):

@@ -1,0 +1,241 @@
+"""What moves the champion's pointer and tells of it: the gate's run, and a person at the command line.
+
+The pointer is the truth and moves first, by compare-and-set. The ledger is made to agree with it under the pointer's
+lock, before and after every move and by each command and each run of the gate, so a move whose process was killed in
+between is still told, and never twice. Needs no Dagster and no jax: going back takes as long as hashing the weights.
+"""
+
+import os
+import pwd
+import socket
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
+from gnn_assets.core.clock import LiveClock
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch, StoreError
+from gnn_assets.defs.candidates import contender_of, record_of, scored, training_failure
+from gnn_assets.defs.resources import Platform
+from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.registry.pointer import Champion, Move
+from gnn_assets.registry.switch import MANUAL, ROLLBACK, by_hand, named, refuse_dishonest
+from gnn_assets.store.files import failpoint
+from gnn_assets.store.versions import Lineage
+
+_MOVED = ("promoted", "rolled_back")
+_CITED = (OOS_PREDICTIONS, PORTFOLIO_RETURNS, BACKTEST_SCORES)
+
+
+@dataclass(frozen=True)
+class Switched:
+    """What a command did.
+
+    Args:
+        champion: who is served now.
+        before: who was served when the command began; None for nobody.
+    """
+
+    champion: Champion
+    before: Champion | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the pointer moved; False if the champion was in place already."""
+        return self.before is None or self.before.version != self.champion.version
+
+
+def move_champion(
+    platform: Platform, champion: Champion, *, expected: str | None, lineage: Lineage | None, run_id: str
+) -> None:
+    """Moves the pointer and enters the move in the ledger: the one way, for the gate and for people.
+
+    Args:
+        platform: the opened platform.
+        champion: what is served from now on.
+        expected: version of the champion it was decided against; None for nobody.
+        lineage: of the gate's run; None for a person.
+        run_id: of the gate; empty for a person.
+
+    Raises:
+        PointerConflict: if somebody else moved it meanwhile.
+        LockTimeout, DiskFull, CorruptArtefact: if pointer or ledger cannot be written.
+    """
+    platform.champion.promote(
+        champion, expected=expected, lineage=lineage, run_id=run_id, tell=lambda moves: _enter(platform, moves)
+    )
+
+
+def tell_moves(platform: Platform) -> None:
+    """Enters every move of the pointer in the ledger that is not there yet.
+
+    Raises:
+        LockTimeout, DiskFull, CorruptArtefact: if the ledger cannot be read or written.
+    """
+    platform.champion.tell(lambda moves: _enter(platform, moves))
+
+
+def event_of(event: str, judged: Champion, *, against: str | None) -> dict[str, Any]:
+    """What the ledger says of a decision on a candidate.
+
+    Args:
+        event: promoted, rolled_back or refused.
+        judged: the candidate.
+        against: version of the champion then; None for nobody.
+    """
+    return {
+        "event": event,
+        "asset": "champion",
+        "candidate": judged.version,
+        "champion": against,
+        "recipe": judged.config_hash,
+        "rule": judged.rule,
+        "reason": judged.reason,
+        "verdict": judged.verdict,
+    }
+
+
+def _enter(platform: Platform, moves: Sequence[Move]) -> None:
+    entered = [event for event in platform.ledger.read("events") if event["event"] in _MOVED]
+    # Before moves were numbered, each was entered in its turn.
+    told = {(event.get("move", turn), event["candidate"]) for turn, event in enumerate(entered, start=1)}
+    for move in moves:
+        champion = move.champion
+        if (move.sequence, champion.version) in told:
+            continue
+        event = "rolled_back" if champion.rule == ROLLBACK else "promoted"
+        row = event_of(event, champion, against=move.before.version if move.before else None)
+        by_whom = {"by": champion.by, "decided_at": champion.decided_at} if champion.by else {}
+        platform.ledger.append("events", {**row, **by_whom, "move": move.sequence})
+        failpoint("switch:told")
+
+
+def roll_back(platform: Platform, version: str, *, reason: str) -> Switched:
+    """Goes back to a former champion; the gate leaves it there until a candidate is trained that is newer than this.
+
+    Args:
+        platform: the opened platform.
+        version: of a former champion, or how it begins.
+        reason: why, for the ledger; may be empty.
+
+    Raises:
+        MissingArtefact: if no former champion, or several, begin so, or if what it is served from is gone.
+        CorruptArtefact, SchemaMismatch: if that is damaged, or of another release.
+        PointerConflict: if somebody else moved the pointer meanwhile.
+    """
+    before = platform.champion.current()
+    tell_moves(platform)
+    records = {move.champion.version: move.champion for move in platform.champion.moves()}
+    found = records[named(version, records, what="former champion")]
+    if before is not None and before.version == found.version:
+        return Switched(champion=before, before=before)
+    return _switch(platform, found, before=before, rule=ROLLBACK, reason=reason)
+
+
+def promote_by_hand(platform: Platform, version: str, *, reason: str) -> Switched:
+    """Serves a candidate whatever the gate's evidence says; its hard checks still hold. It stays as after a rollback.
+
+    Args:
+        platform: the opened platform.
+        version: of a candidate that has scores, or how it begins.
+        reason: why, for the ledger; may be empty.
+
+    Raises:
+        MissingArtefact: if no candidate with scores, or several, begin so, or if weights or scores are gone.
+        CorruptArtefact, SchemaMismatch: if these are damaged, or of another release.
+        ModelError: if a hard check fails.
+        PointerConflict: if somebody else moved the pointer meanwhile.
+    """
+    before = platform.champion.current()
+    tell_moves(platform)
+    records = {move.champion.version: move.champion for move in platform.champion.moves()}
+    tables = scored(platform)
+    found = named(version, [*tables, *records], what="candidate with scores")
+    if before is not None and before.version == found:
+        return Switched(champion=before, before=before)
+    with _not_whole_told(found):
+        record = records[found] if found in records else record_of(platform, found, tables=tables[found])
+        failure = training_failure(platform.weights.facts(found), record.model)
+        candidate = contender_of(platform, record, failure=failure)
+        own = [part for part in platform.weights.parts(found) if part.startswith(f"{record.model}/")]
+        weights = {part: platform.weights.load(found, part) for part in own}
+    served = None
+    # A champion that is damaged must not stop the candidate that takes its place.
+    with suppress(StoreError):
+        served = contender_of(platform, before) if before else None
+    refuse_dishonest(candidate, served, weights)
+    return _switch(platform, record, before=before, rule=MANUAL, reason=reason)
+
+
+def to_follow(platform: Platform) -> dict[str, str]:
+    """What still shows another champion than the pointer names: asset → that champion's version, or "none"."""
+    served = platform.champion.current()
+    if served is None:
+        return {}
+    shown = {"mlflow_mirror": "none", FORECASTS.name: "none"}
+    with suppress(StoreError):
+        mirrored = platform.mirrored.current()
+        shown["mlflow_mirror"] = mirrored.version if mirrored else "none"
+    with suppress(StoreError):
+        made = platform.lake.read(FORECASTS, columns=["champion", "session"]).sort("session")
+        shown[FORECASTS.name] = made["champion"][-1] if made.height else "none"
+    return {asset: version for asset, version in shown.items() if version != served.version}
+
+
+def _switch(platform: Platform, found: Champion, *, before: Champion | None, rule: str, reason: str) -> Switched:
+    _hold_whole(platform, found)
+    newest = next(platform.weights.versions.good(), None)
+    champion = by_hand(
+        found,
+        rule=rule,
+        reason=reason,
+        by=_person(),
+        decided_at=LiveClock().now().isoformat(),
+        publications=newest.sequence if newest else 0,
+    )
+    failpoint("switch:checked")
+    move_champion(platform, champion, expected=before.version if before else None, lineage=None, run_id="")
+    return Switched(champion=champion, before=before)
+
+
+def _hold_whole(platform: Platform, record: Champion) -> None:
+    """Checks every byte that serving and judging the record needs, and pins it: no clean-up may take it from now on.
+
+    Each under its writers' lock, where nobody is cleaning up between the look and the pin.
+    """
+    cited_by = f"champion {record.version}"
+    with _not_whole_told(record.version):
+        with platform.weights.versions.writing():
+            platform.weights.check(record.version)
+            platform.weights.versions.pin(record.version, by=cited_by)
+        for table in _CITED:
+            version, versions = getattr(record, table.name), platform.lake.versions(table.name)
+            with versions.writing():
+                platform.lake.read(table, version=version)
+                versions.pin(version, by=cited_by)
+
+
+@contextmanager
+def _not_whole_told(version: str) -> Generator[None]:
+    """Says of what is gone or damaged whose it is, and what to do instead; the kind of the error stays."""
+    try:
+        yield
+    except (MissingArtefact, CorruptArtefact, SchemaMismatch) as error:
+        raise type(error).of(
+            f"candidate {version[:12]}",
+            expected="weights and tables stored and whole",
+            was=f"cleaned up or damaged ({str(error).rstrip('.')})",
+            do="name another, `gnn-assets models` lists them; nothing was moved",
+        ) from error
+
+
+def _person() -> str:
+    """user@host, by the account this process runs under: variables of the environment may say anything."""
+    account = os.getuid()
+    try:
+        name = pwd.getpwuid(account).pw_name
+    except KeyError:
+        name = str(account)  # a container may run under a number that nobody named
+    return f"{name}@{socket.gethostname()}"

@@ -1,0 +1,146 @@
+"""The champion switched by a person: what must hold, and what the gate makes of it. Pure: records in, records out.
+
+    rollback   back to a former champion     the gate or a person judged it before; it need only be whole
+    promote    any candidate with scores     the gate's evidence may be overruled, what makes a forecast honest may not
+
+What a person decided stands until there is news: the candidates that were there to choose from are held out, as the gate
+would find the same evidence as before and undo the decision. A newer candidate is judged as ever, and a person may put
+any of the others in place.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gnn_assets.core.checks import Check
+from gnn_assets.core.errors import MissingArtefact, ModelError
+from gnn_assets.registry.pointer import Champion, Move
+from gnn_assets.registry.promotion import Contender, GateReport, candidate_checks, same_target
+
+MANUAL = "manual"
+ROLLBACK = "rollback"
+HELD_CHECK = "not_held_out"
+_SHOWN = 12  # digits of a version that people see
+
+
+def named(version: str, known: Iterable[str], *, what: str) -> str:
+    """The one known version that begins with what was typed.
+
+    Args:
+        version: as typed.
+        known: whole versions.
+        what: what they are, for the sentence.
+
+    Raises:
+        MissingArtefact: if none begins so, or several do.
+    """
+    every = sorted(set(known))
+    found = [one for one in every if version and one.startswith(version)]
+    if len(found) != 1:
+        offered = ", ".join(one[:_SHOWN] for one in found or every)
+        raise MissingArtefact.of(
+            f"version {version!r}",
+            expected=f"the beginning of exactly one {what}",
+            was=f"that of {len(found)} of {len(every)}",
+            do=f"name one of {offered}" if offered else "train one first, gnn-assets demo does",
+        )
+    return found[0]
+
+
+def by_hand(champion: Champion, *, rule: str, reason: str, by: str, decided_at: str, publications: int) -> Champion:
+    """A record as a person puts it in place.
+
+    Args:
+        champion: what is known of it.
+        rule: `MANUAL` or `ROLLBACK`.
+        reason: the person's; may be empty.
+        by: user@host.
+        decided_at: moment by the machine's clock (ISO, UTC).
+        publications: number of the newest publication of candidates.
+    """
+    words = " ".join(reason.split()) or "no reason given"
+    return replace(champion, rule=rule, reason=words, by=by, decided_at=decided_at, publications=publications)
+
+
+def held_out(published: int, moves: Sequence[Move]) -> Move | None:
+    """The decision by hand that a candidate is held out by; None if there is none.
+
+    Args:
+        published: number of the candidate's first publication.
+        moves: of the pointer, oldest first.
+    """
+    decision = next((move for move in reversed(moves) if move.champion.by), None)
+    return decision if decision is not None and published <= decision.champion.publications else None
+
+
+def hold(report: GateReport, decision: Move | None) -> GateReport:
+    """The gate's report with the check that no decision by hand holds the candidate out; a failure refuses it.
+
+    Args:
+        report: of `judge`.
+        decision: what it is held out by; None if by nothing.
+    """
+    if report.rule == "already_champion":
+        return report
+    check = Check(
+        name=HELD_CHECK,
+        passed=decision is None,
+        value="no decision against it" if decision is None else _told(decision.champion),
+        threshold="no decision against it",
+        description="Whether a person chose another champion when this candidate was there already. That stands: a "
+        "newer candidate is judged as ever, and `gnn-assets promote` puts this one in place.",
+    )
+    checks = (*report.checks, check)
+    if decision is None:
+        return replace(report, checks=checks)
+    told = report.reason.removesuffix("passed.") + "refused by" if report.passed else f"{report.reason};"
+    return replace(report, checks=checks, passed=False, reason=f"{told} {check.sentence}")
+
+
+def _told(champion: Champion) -> str:
+    return f"{champion.by} chose {champion.version[:_SHOWN]} by {champion.rule}: {champion.reason}"
+
+
+def refuse_dishonest(
+    candidate: Contender, champion: Contender | None, weights: Mapping[str, Mapping[str, np.ndarray]]
+) -> None:
+    """Stops a promotion by hand that no reason can justify.
+
+    Args:
+        candidate: what is to be served.
+        champion: what is served; None for nobody.
+        weights: part → name → array, any shape, of the candidate's own model.
+
+    Raises:
+        ModelError: if nobody could trade it, its training failed or saw the future, its scores or weights are not
+            finite, or it forecasts another outcome than the champion.
+    """
+    checks = [*candidate_checks(candidate), _weights_finite(weights)]
+    if champion is not None:
+        checks.append(same_target(candidate, champion))
+    failed = [check for check in checks if check.blocks]
+    if failed:
+        raise ModelError.of(
+            f"candidate {candidate.version[:_SHOWN]}",
+            expected="the hard checks to pass, which nobody can overrule",
+            was="; ".join(check.sentence.removesuffix(".") for check in failed),
+            do="promote another, or train it anew",
+        )
+
+
+def _weights_finite(weights: Mapping[str, Mapping[str, np.ndarray]]) -> Check:
+    broken = tuple(
+        f"{part}: {name}"
+        for part, arrays in weights.items()
+        for name, array in arrays.items()
+        if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all()
+    )
+    return Check(
+        name="weights_finite",
+        passed=not broken and bool(weights),
+        value=f"{len(broken)} broken arrays in {len(weights)} parts",
+        threshold="no broken array, and a part at least",
+        description="Arrays of the candidate's own model that hold NaN or infinity.",
+        offenders=broken[:10],
+    )

@@ -1,0 +1,194 @@
+"""A small platform with three scored candidates, and the commands run on it in processes of their own.
+
+The weights are a few numbers and the tables a few rows: what is shown here is who is served, not how well.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
+from gnn_assets.core.config import build_config
+from gnn_assets.core.errors import GnnAssetsError
+from gnn_assets.core.settings import Settings
+from gnn_assets.defs.candidates import record_of, scored
+from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.switching import event_of, move_champion, promote_by_hand, roll_back
+from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.registry.pointer import Champion
+from gnn_assets.store.schema import Table
+from gnn_assets.store.versions import Lineage
+
+MODEL = "mlp"
+SESSIONS = [date(2022, 12, 1) + timedelta(days=day) for day in range(5)]
+TARGET = {"fill": "close_next", "horizon": 5}
+SWITCHES = {"rollback": roll_back, "promote": promote_by_hand}
+
+# Fresh interpreters: polars, whose threads no fork takes along, hangs in a process forked from one that has used it.
+FRESH = multiprocessing.get_context("spawn")
+
+
+def platform_at(home: Path, **runtime: Any) -> Platform:
+    return Platform(settings=Settings(profile="test", home=home), config=build_config("test", {"runtime": runtime}))
+
+
+def lineage(**inputs: str) -> Lineage:
+    return Lineage(inputs=inputs, code_version="code", config_hash="config")
+
+
+def rows_of(table: Table, **columns: Any) -> pl.DataFrame:
+    """Rows that fit a table's contract: a session each, zeros and blanks where nothing is said."""
+    blank = {pl.String: "", pl.Date: SESSIONS[0]}
+    filled = {
+        name: columns.get(name, SESSIONS if name == "session" else [blank.get(dtype, 0)] * len(SESSIONS))
+        for name, dtype in table.columns.items()
+    }
+    return pl.DataFrame(filled, schema=dict(table.columns))
+
+
+def add_candidate(
+    platform: Platform,
+    number: int,
+    *,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    target: Mapping[str, Any] = TARGET,
+    failure: str = "",
+    scores: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5),
+    training_end: date = SESSIONS[0] - timedelta(days=1),
+) -> str:
+    """Stores a candidate with everything that judges it; returns its version."""
+    part = {"kernel": np.full(4, number, dtype=np.float32)} if arrays is None else arrays
+    told = {"failure": failure, "curve": [], "test": None}
+    facts = {
+        "data_end": str(SESSIONS[-1]),
+        "config_hash": "recipe",
+        "recipe": {"models": {"candidate": MODEL}, "execution": dict(target)},
+        "parts": {f"{MODEL}/refit": told},
+        "inputs": {},
+        "number": number,
+    }
+    version = platform.weights.save({f"{MODEL}/refit": part}, facts)
+    platform.weights.publish(version, lineage=lineage(number=str(number)))
+    publish = {"data_end": SESSIONS[-1]}
+    predictions = rows_of(
+        OOS_PREDICTIONS,
+        version=[version] * 5,
+        model=[MODEL] * 5,
+        symbol=list("ABCDE"),
+        score=list(scores),
+        training_end=[training_end] * 5,
+    )
+    made = platform.lake.publish(OOS_PREDICTIONS, predictions, lineage=lineage(gnn_weights=version), **publish)
+    oos = made.version
+    portfolio = rows_of(PORTFOLIO_RETURNS, model=[MODEL] * 5, net=[number / 100] * 5)
+    made = platform.lake.publish(PORTFOLIO_RETURNS, portfolio, lineage=lineage(oos_predictions=oos), **publish)
+    judged = {"oos_predictions": oos, "portfolio_returns": made.version}
+    scored_rows = rows_of(BACKTEST_SCORES, model=[MODEL] * 5, version=[version] * 5, fold=list(range(5)))
+    platform.lake.publish(BACKTEST_SCORES, scored_rows, lineage=lineage(**judged), **publish)
+    return version
+
+
+def judged(platform: Platform, version: str, *, rule: str) -> Champion:
+    record = record_of(platform, version, tables=scored(platform)[version])
+    return Champion(**{**vars(record), "rule": rule, "reason": f"by rule {rule}: passed."})
+
+
+def fill(home: Path) -> tuple[str, str, str]:
+    """A platform whose gate promoted the first candidate, then the second, and refused the third."""
+    platform = platform_at(home)
+    first, second, third = (add_candidate(platform, number) for number in (1, 2, 3))
+    for version, expected, rule in ((first, None, "bootstrap"), (second, first, "refresh")):
+        move_champion(
+            platform, judged(platform, version, rule=rule), expected=expected, lineage=lineage(), run_id=f"run {rule}"
+        )
+    refused = Champion(**{**vars(judged(platform, third, rule="replace")), "reason": "not superior."})
+    platform.ledger.append("events", event_of("refused", refused, against=second))
+    return first, second, third
+
+
+def command(home: Path, asked: tuple[str, str], *, failpoint: str, start: Any, said: Any) -> None:
+    """One command in this process, which dies at the failpoint; its sentence goes to the queue."""
+    os.environ["GNN_ASSETS_FAILPOINT"] = failpoint
+    name, version = asked
+    platform = platform_at(home)
+    if start is not None:
+        # What is slow the first time is done before everybody starts at once.
+        platform.champion.current()
+        start.wait(60)
+    try:
+        done = SWITCHES[name](platform, version, reason=f"{name} in a test")
+    except GnnAssetsError as error:
+        said.put(str(error))
+        raise SystemExit(1) from None
+    said.put("moved" if done.moved else "already")
+
+
+def run_commands(
+    home: Path, *commands: tuple[str, str], failpoint: str = "", at_once: bool = False
+) -> list[tuple[int, str]]:
+    """Runs commands, each in a process of its own; returns exit code and sentence of each, in order."""
+    start = FRESH.Barrier(len(commands)) if at_once else None
+    queues = [FRESH.SimpleQueue() for _ in commands]
+    processes = [
+        FRESH.Process(target=command, args=(home, asked), kwargs={"failpoint": failpoint, "start": start, "said": said})
+        for asked, said in zip(commands, queues, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    codes = [process.exitcode for process in processes]
+    return [
+        (-1 if code is None else code, "" if said.empty() else said.get())
+        for code, said in zip(codes, queues, strict=True)
+    ]
+
+
+def publish_forecasts(platform: Platform) -> None:
+    """Forecasts by whoever is served, as the asset would publish them after a switch."""
+    champion = platform.champion.current()
+    assert champion is not None
+    rows = rows_of(FORECASTS, champion=[champion.version] * 5, symbol=list("ABCDE"))
+    platform.lake.publish(FORECASTS, rows, lineage=lineage(champion=champion.version), data_end=SESSIONS[-1])
+
+
+def read_until(home: Path, stop: Any, said: Any) -> None:
+    """Reads what is served, again and again, as whoever serves it would; says how often, and what went wrong."""
+    platform, reads, failed = platform_at(home), 0, []
+    while not stop.is_set():
+        try:
+            champion = platform.champion.current()
+            assert champion is not None
+            (part,) = platform.weights.parts(champion.version)
+            platform.weights.load(champion.version, part)
+            platform.lake.read(OOS_PREDICTIONS, version=champion.oos_predictions)
+            assert platform.lake.read(FORECASTS)["champion"].n_unique() == 1
+        except Exception as error:  # whatever it is, a read failed
+            failed.append(repr(error))
+        reads += 1
+    said.put((reads, failed))
+
+
+@contextmanager
+def readers(home: Path, count: int) -> Generator[list[tuple[int, list[str]]]]:
+    """Processes that read while the block runs; afterwards, how often each did and what failed."""
+    stop, said = FRESH.Event(), FRESH.SimpleQueue()
+    processes = [FRESH.Process(target=read_until, args=(home, stop, said)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    told: list[tuple[int, list[str]]] = []
+    try:
+        yield told
+    finally:
+        stop.set()
+        told += [said.get() for _ in processes]
+        for process in processes:
+            process.join(60)
