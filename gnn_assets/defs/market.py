@@ -17,9 +17,7 @@ RETURN_FIELDS = ("close_return", "fill_return")
 FIELDS = (*VALUES, *RETURN_FIELDS)
 
 
-def bars_of(
-    platform: Platform, returns_version: str, *, sessions: Sequence[date], symbols: Sequence[str]
-) -> Bars:
+def bars_of(platform: Platform, returns_version: str, *, sessions: Sequence[date], symbols: Sequence[str]) -> Bars:
     """Bars and adjusted returns of some sessions and symbols, as features and strategies are made from them.
 
     Args:

@@ -28,12 +28,23 @@ def failed(platform):
 
 
 @pytest.fixture
+def genuine():
+    """Forecasts are recomputed, which takes seconds; elsewhere they count as verified."""
+
+
+@pytest.fixture(autouse=True)
+def verified(request, monkeypatch):
+    if "genuine" not in request.fixturenames:
+        monkeypatch.setattr(ready, "verify_session", lambda *_of: Verified)
+
+
+@pytest.fixture
 def scaling(monkeypatch):
     """A champion that would have earned the best word."""
     monkeypatch.setattr(ready, "verdict_on", lambda *_tables, **_of: Verdict("SCALE", "it does"))
 
 
-def test_a_whole_platform_with_a_champion_that_scales_is_a_go(demo_home, scaling, monkeypatch):
+def test_a_whole_platform_with_a_champion_that_scales_is_a_go(demo_home, scaling, genuine, monkeypatch):
     assert failed(platform_at(demo_home)) == {}
     for name, value in demo_home.environment().items():
         monkeypatch.setenv(name, value)
@@ -49,7 +60,6 @@ def test_a_whole_platform_with_a_champion_that_scales_is_a_go(demo_home, scaling
 @pytest.mark.parametrize("word", ["ITERATE", "NOT_ENOUGH_DATA", "KILL"])
 def test_any_word_below_the_one_asked_for_is_a_no_go(demo_home, word, monkeypatch):
     monkeypatch.setattr(ready, "verdict_on", lambda *_tables, **_of: Verdict(word, "because"))
-    monkeypatch.setattr(ready, "verify_session", lambda *_of: Verified)
     assert list(failed(platform_at(demo_home))) == ["verdict"]
     lenient = failed(platform_at(demo_home, verdict={"ready": "ITERATE"}))
     assert ("verdict" in lenient) == (word != "ITERATE")
@@ -106,7 +116,9 @@ def test_failed_symbols_and_open_circuits_are_a_no_go(demo_home, scaling, monkey
     assert lines["circuit of sample"].value == "open"
 
 
-def test_forecasts_of_too_few_symbols_are_a_no_go_and_so_are_those_that_do_not_come_out_again(home_copy, scaling):
+def test_forecasts_of_too_few_symbols_are_a_no_go_and_so_are_those_that_do_not_come_out_again(
+    home_copy, scaling, genuine
+):
     platform = platform_at(home_copy)
     rows = platform.lake.read(FORECASTS)
     few = rows["symbol"].unique().sort()[:15]
