@@ -143,6 +143,8 @@ def sweep(
 
     The other arguments, what is known when and what is raised are those of `simulate`.
     """
+    for variant in variants:
+        _require_unsized(variant.config)
     fills = sorted({variant.execution.fill for variant in variants})
     if len(fills) > 1:
         raise ConfigError.of(
@@ -162,6 +164,28 @@ def sweep(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda run, book: run(book), runs, books))
     return tuple(Simulation(*book) for book in books)
+
+
+def _require_unsized(config: BacktestsConfig) -> None:
+    """Refuses settings that no portfolio follows yet, instead of leaving them out in silence."""
+    sizing = config.sizing
+    asked = {
+        "sizing.volatility": sizing.volatility,
+        "sizing.name_cap": sizing.name_cap,
+        "sizing.sector_cap": sizing.sector_cap,
+        "sizing.correlation.limit": sizing.correlation.limit,
+        "sizing.kelly.form": sizing.kelly.form,
+        "sizing.gap.days": sizing.gap.days,
+        "portfolios.method": config.portfolios.method,
+    }
+    for name, value in asked.items():
+        if value is not None:
+            raise ConfigError.of(
+                f"backtests.{name}",
+                expected="null: backtests do not follow it yet",
+                was=value,
+                do="leave it out; gnn_assets.backtests.sizing and portfolios can be called by hand",
+            )
 
 
 @dataclass(eq=False)

@@ -22,8 +22,8 @@ class Overfitting:
     """How choosing the best trial in sample fares out of sample.
 
     Args:
-        probability: share of splits in which the best trial of one half ranks below the median of the other: 0 where
-            the choice holds, about one half where it is worth nothing.
+        probability: share of splits in which the best trial of one half ranks below the median of the other, half of
+            those in which it is the median counted: 0 where the choice holds, about one half where it is worth nothing.
         logits_C: float64 (C,), log odds of its relative rank in each of the C splits; below 0 is overfit.
         loss: share of splits in which the best trial of one half has a negative Sharpe ratio in the other.
     """
@@ -69,7 +69,9 @@ def overfitting(returns_TxM: np.ndarray, *, blocks: int) -> Overfitting:
         losses.append(chosen_B[:, 0] < 0)
     logits_C = np.concatenate(logits)
     return Overfitting(
-        probability=float((logits_C < 0).mean()), logits_C=logits_C, loss=float(np.concatenate(losses).mean())
+        probability=float(((logits_C < 0) + (logits_C == 0) / 2).mean()),
+        logits_C=logits_C,
+        loss=float(np.concatenate(losses).mean()),
     )
 
 

@@ -33,7 +33,8 @@ def portfolio_returns(
 ) -> pl.DataFrame:
     """Simulates every model in the predictions on one shared axis of sessions, each by the configured strategy.
 
-    The model `equal_weight` is held in equal parts whatever the strategy: the same names, calendar, fill and costs.
+    The model `equal_weight` is held in equal parts whatever the strategy, and without its brake: the same names,
+    calendar, fill and costs.
 
     The axis runs from the first to the last scored session of any model, and rebalances are counted from its start:
     later sessions change no earlier gross, net or turnover. They only fill in ICs whose outcome was still to come.
@@ -54,7 +55,7 @@ def portfolio_returns(
     Known at: a row's returns at the session's fill, its IC once the horizon has passed.
 
     Raises:
-        DataError: if no prediction falls on the sessions and symbols, one model's rows mix versions, or the strategy
+        DataError: if impact is asked for without volumes, no prediction falls on the sessions and symbols, one model's rows mix versions, or the strategy
             needs bars that are not there.
     """
     rows = predictions.filter(pl.col("session").is_in(list(sessions)), pl.col("symbol").is_in(list(symbols)))
@@ -74,6 +75,14 @@ def portfolio_returns(
     close_returns_TxN = to_panel(returns, "close_return", sessions=known, symbols=symbols)
     values = {} if bars is None else {name: panel_TxN[: last + 1] for name, panel_TxN in bars.values.items()}
     past = Bars(tuple(known), tuple(symbols), close_returns_TxN, values)
+    if execution.impact > 0 and not {"close", "volume"} <= past.fields:
+        raise DataError.of(
+            "execution.impact",
+            expected="closes and volumes to take it from",
+            was=f"bars with {', '.join(sorted(past.fields)) or 'nothing but returns'}",
+            do="set it to 0, and read the costs as those of a small portfolio",
+        )
+    unbraked = {"strategy": BENCHMARK, "brake": config.brake.model_copy(update={"drawdown": None})}
     frames = []
     for (model,), own in rows.group_by("model", maintain_order=True):
         versions = own["version"].unique()
@@ -85,7 +94,7 @@ def portfolio_returns(
                 do="materialize oos_predictions again",
             )
         scores_TxN = to_panel(own, "score", sessions=axis, symbols=symbols)
-        own_config = config.model_copy(update={"strategy": BENCHMARK}) if model == BENCHMARK else config
+        own_config = config.model_copy(update=unbraked) if model == BENCHMARK else config
         simulation = simulate(scores_TxN, fill_returns_TxN, execution=execution, config=own_config, bars=past)
         frames.append(
             pl.DataFrame(

@@ -118,8 +118,20 @@ def scored(platform: Platform) -> dict[str, dict[str, str]]:
 
 
 def first_published(platform: Platform, version: str) -> int:
-    """Number of a candidate's first publication: what was published later is newer."""
-    return min(made.sequence for made in platform.weights.versions.good() if made.version == version)
+    """Number of a candidate's first publication: what was published later is newer.
+
+    Raises:
+        CorruptArtefact: if none of its publications can be read.
+    """
+    numbers = [made.sequence for made in platform.weights.versions.good() if made.version == version]
+    if not numbers:
+        raise CorruptArtefact.of(
+            f"gnn_weights {version[:12]}",
+            expected="the record of a publication",
+            was="none that is whole",
+            do="train again",
+        )
+    return min(numbers)
 
 
 def standings(platform: Platform) -> list[Standing]:

@@ -57,11 +57,13 @@ class Judgement:
         report: rule, checks and sentence.
         candidate: the champion it would become.
         incumbent: who is served now; None for nobody.
+        seen: number of the pointer's newest move when it was judged, 0 before the first.
     """
 
     report: GateReport
     candidate: Champion
     incumbent: Champion | None
+    seen: int
 
     @property
     def served(self) -> Champion:
@@ -92,7 +94,14 @@ class PointerShelf:
         expected = artefact.incumbent.version if artefact.incumbent else None
         tell_moves(platform)
         if report.promotes:
-            move_champion(platform, artefact.candidate, expected=expected, lineage=lineage, run_id=run.run_id)
+            move_champion(
+                platform,
+                artefact.candidate,
+                expected=expected,
+                lineage=lineage,
+                run_id=run.run_id,
+                seen=artefact.seen,
+            )
         elif not report.passed:
             refused = event_of("refused", artefact.candidate, against=expected)
             # The same verdict on the same candidate is one fact, however often it is reached.
@@ -111,6 +120,7 @@ def _champion(run: StageRun) -> Judgement:
     overrules the gate by *manual*, or goes back by *rollback*; the gate leaves that until there is a newer candidate.
     """
     platform = run.platform
+    newest = platform.champion.versions.current()
     incumbent = platform.champion.current()
     scores = run.read(BACKTEST_SCORES)
     judged = _judged(run, scores)
@@ -138,7 +148,7 @@ def _champion(run: StageRun) -> Judgement:
     )
     report = hold(judge(evidence, config=own), held_out(first_published(platform, version), platform.champion.moves()))
     judged_so = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
-    return Judgement(report=report, candidate=judged_so, incumbent=incumbent)
+    return Judgement(report=report, candidate=judged_so, incumbent=incumbent, seen=newest.sequence if newest else 0)
 
 
 def _judged(run: StageRun, scores: pl.DataFrame) -> dict[str, str]:
@@ -220,13 +230,17 @@ def _champion_report(run: StageRun, judgement: Judgement) -> Report:
 
 
 def _judged_against(run: StageRun, incumbent: Champion | None, candidate: Champion) -> int:
-    """Candidates of other recipes judged against this champion, the present one included."""
+    """Candidates of other recipes judged against this champion, the present one included.
+
+    A refresh is the same champion with newer data: it gives nobody a second first try.
+    """
     if incumbent is None:
         return 1
+    champions = run.platform.champion.reign()
     refused = {
         event["candidate"]
         for event in run.platform.ledger.read("events")
-        if event["event"] == "refused" and event["champion"] == incumbent.version and event["rule"] == "replace"
+        if event["event"] == "refused" and event["champion"] in champions and event["rule"] == "replace"
     }
     return len(refused | {candidate.version})
 

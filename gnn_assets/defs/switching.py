@@ -48,7 +48,13 @@ class Switched:
 
 
 def move_champion(
-    platform: Platform, champion: Champion, *, expected: str | None, lineage: Lineage | None, run_id: str
+    platform: Platform,
+    champion: Champion,
+    *,
+    expected: str | None,
+    lineage: Lineage | None,
+    run_id: str,
+    seen: int | None = None,
 ) -> None:
     """Moves the pointer and enters the move in the ledger: the one way, for the gate and for people.
 
@@ -58,13 +64,19 @@ def move_champion(
         expected: version of the champion it was decided against; None for nobody.
         lineage: of the gate's run; None for a person.
         run_id: of the gate; empty for a person.
+        seen: number of the newest move when it was decided; None where only the version counts.
 
     Raises:
         PointerConflict: if somebody else moved it meanwhile.
         LockTimeout, DiskFull, CorruptArtefact: if pointer or ledger cannot be written.
     """
     platform.champion.promote(
-        champion, expected=expected, lineage=lineage, run_id=run_id, tell=lambda moves: _enter(platform, moves)
+        champion,
+        expected=expected,
+        lineage=lineage,
+        run_id=run_id,
+        seen=seen,
+        tell=lambda moves: _enter(platform, moves),
     )
 
 

@@ -7,10 +7,12 @@ this pointer is a file beside the weights, read in microseconds, with its whole 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from gnn_assets.core.clock import Clock
+from gnn_assets.core.errors import PointerConflict
 from gnn_assets.store.versions import Lineage, Publication, Versions
 
 
@@ -121,6 +123,12 @@ class ChampionPointer:
             )
         return moves
 
+    def reign(self) -> frozenset[str]:
+        """Versions served since the recipe last changed: the champion and those it refreshed, one after another."""
+        moves = self.moves()
+        alike = takewhile(lambda move: move.champion.config_hash == moves[-1].champion.config_hash, reversed(moves))
+        return frozenset(move.champion.version for move in alike)
+
     def tell(self, tell: Tell) -> None:
         """Tells of every move while nobody can make another.
 
@@ -137,6 +145,7 @@ class ChampionPointer:
         expected: str | None,
         lineage: Lineage | None,
         run_id: str,
+        seen: int | None = None,
         tell: Tell = _told_to_nobody,
     ) -> Publication:
         """Moves the pointer, unless somebody moved it since `expected` was read.
@@ -149,15 +158,25 @@ class ChampionPointer:
             expected: version of the champion the gate or the person decided against; None if there was none.
             lineage: inputs and code of the gate; None where a person decided.
             run_id: run that promotes; empty where a person does.
+            seen: number of the newest move when it was decided, 0 before the first. A champion that went and came back
+                meanwhile is the same version, and another decision. None where only the version counts.
             tell: told of every move, before and after this one.
 
         Raises:
-            PointerConflict: if the champion is no longer `expected`.
+            PointerConflict: if the champion is no longer `expected`, or was moved since `seen`.
             LockTimeout: if somebody else is moving the pointer for too long.
         """
         note: Mapping[str, Any] = {key: value for key, value in asdict(champion).items() if key != "version"}
         with self.versions.writing() as writer:
             tell(self.moves())
+            newest = writer.current.sequence if writer.current else 0
+            if seen is not None and seen != newest:
+                raise PointerConflict.of(
+                    f"pointer {self.versions.folder}",
+                    expected=f"no move after number {seen}",
+                    was=f"number {newest}",
+                    do="look at what was decided meanwhile and decide again",
+                )
             made = writer.publish(champion.version, lineage=lineage, run_id=run_id, note=note, expected=expected)
             tell(self.moves())
         return made

@@ -282,6 +282,21 @@ def test_variants_of_different_fills_are_refused():
         sweep(np.ones((3, 1)), np.zeros((3, 1)), variants, threads=1)
 
 
+@pytest.mark.parametrize(
+    ("section", "settings", "name"),
+    [
+        ("sizing", {"volatility": 0.1}, r"sizing\.volatility"),
+        ("sizing", {"name_cap": 0.1}, r"sizing\.name_cap"),
+        ("sizing", {"kelly": {"form": "binary"}}, r"sizing\.kelly\.form"),
+        ("portfolios", {"method": "min_variance"}, r"portfolios\.method"),
+    ],
+)
+def test_sizes_that_no_portfolio_follows_are_refused_and_not_left_out(section, settings, name):
+    config = build_config("test", {"backtests": {section: settings}}).backtests
+    with pytest.raises(ConfigError, match=rf"backtests\.{name}: expected null"):
+        simulate(np.ones((3, 2)), np.zeros((3, 2)), execution=_execution(), config=config)
+
+
 def test_panels_of_other_shapes_are_refused():
     with pytest.raises(DataError, match=r"scores: expected sessions and names of the returns, \(3, 2\)"):
         simulate(np.ones((3, 1)), np.zeros((3, 2)), execution=_execution(), config=CONFIG.backtests)

@@ -125,6 +125,19 @@ def test_bars_with_volumes_make_large_trades_dear(market):
     assert dear["gross"].equals(cheap["gross"])
 
 
+def test_impact_without_volumes_is_refused_and_not_left_out(market):
+    with pytest.raises(DataError, match=r"execution\.impact: expected closes and volumes"):
+        _run(market, execution={"impact": 1.0})
+
+
+def test_the_brake_of_a_strategy_is_not_the_benchmarks(market, portfolios):
+    brake = market.config.backtests.brake.model_copy(update={"drawdown": 0.01, "restore": 0.0})
+    braked = _run(market, brake=brake)
+    for model, same in (("equal_weight", True), ("ridge", False)):
+        own = pl.col("model") == model
+        assert braked.filter(own)["net"].equals(portfolios.filter(own)["net"]) == same
+
+
 def _run(market, *, until=None, execution=None, bars=None, **settings):
     last = until or market.sessions[-1]
     early = pl.col("session") <= last

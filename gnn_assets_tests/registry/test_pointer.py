@@ -204,3 +204,24 @@ def test_of_two_processes_that_judged_the_same_champion_one_promotes(pointer):
 def _rival(folder: Path, name: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-c", PROMOTER, str(folder), name]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_champion_that_went_and_came_back_is_another_decision(pointer):
+    promote(pointer, FIRST, expected=None)
+    promote(pointer, SECOND, expected="w1")
+    promote(pointer, FIRST, expected="w2")
+    third = replace(SECOND, version="w3")
+    with pytest.raises(PointerConflict, match="expected no move after number 1, was number 3"):
+        pointer.promote(third, expected="w1", lineage=GATE, run_id="run", seen=1)
+    assert pointer.current() == FIRST
+    pointer.promote(third, expected="w1", lineage=GATE, run_id="run", seen=3)
+    assert pointer.current() == third
+
+
+def test_a_reign_is_the_champion_and_those_it_refreshed(pointer):
+    assert pointer.reign() == frozenset()
+    promote(pointer, FIRST, expected=None)
+    promote(pointer, replace(FIRST, version="x1", config_hash="other"), expected="w1")
+    assert pointer.reign() == {"x1"}
+    promote(pointer, replace(FIRST, version="x2", config_hash="other", rule="refresh"), expected="x1")
+    assert pointer.reign() == {"x1", "x2"}
