@@ -181,7 +181,8 @@ def read_until(home: Path, stop: Any, said: Any) -> None:
 def readers(home: Path, count: int) -> Generator[list[tuple[int, list[str]]]]:
     """Processes that read while the block runs; afterwards, how often each did and what failed."""
     stop, said = FRESH.Event(), FRESH.SimpleQueue()
-    processes = [FRESH.Process(target=read_until, args=(home, stop, said)) for _ in range(count)]
+    # Daemons: one that does not end must not keep the tests from ending.
+    processes = [FRESH.Process(target=read_until, args=(home, stop, said), daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
     told: list[tuple[int, list[str]]] = []

@@ -379,12 +379,12 @@ def flip(home: Path, versions: tuple[str, str, str], *, times: int) -> None:
         publish_forecasts(platform)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_no_read_fails_while_the_champion_is_switched(home, versions):
     publish_forecasts(platform_at(home))
     with readers(home, 2) as told:
         flip(home, versions, times=4)
-    # On a busy machine a reader may begin when all is done; how often they read is for the drill to say.
+    # On a busy machine a reader may begin when all is done.
     assert [failed for _, failed in told] == [[], []]
 
 
