@@ -12,24 +12,35 @@ under the tables.
 # ruff: noqa: D102 (what a contender's methods do is said once, in `Contender`)
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 import numpy as np
+
+from benchmarks.contenders import (
+    Process,
+    command,
+    in_turn,
+    machine,
+    ms,
+    pinned,
+    processes,
+    publish,
+    serve,
+    table,
+    versions,
+)
 
 # The project's own modules are imported where they are used: vectorbt's environment has none of them.
 
@@ -39,12 +50,12 @@ EVERY = 5  # sessions between two rebalances
 COST = 3.5e-4  # of each side of a trade
 PERSISTENCE = 0.95  # of a score from one session to the next
 VOLATILITY = 0.02  # of a session's return
-REST = 0.05  # seconds between two contenders, until waiting threads of the one before sleep
 TOLERANCE = 1e-6  # of equity, relative
 # A sweep: names held, sessions between rebalances, hysteresis, cost in basis points; as many as asked for, from the left.
 GRID = (range(5, 105, 10), (1, 2, 5, 10, 21), (0.0, 0.2, 0.5, 1.0), (0.0, 1.0, 3.5, 10.0, 30.0))
 
 OURS, PANDAS, NUMPY, VECTORBT = "gnn_assets", "pandas loop", "numpy loop", "vectorbt"
+_SWEEP = f"{OURS}, of a sweep"
 Arrays = Mapping[str, np.ndarray]
 
 _NOTES = f"""\
@@ -225,68 +236,11 @@ def grid(variants: int) -> list[tuple[int, int, float, float]]:
     return [whole[at * len(whole) // variants] for at in range(variants)]
 
 
-def _serve(name: str, arrays: Path, threads: int) -> None:
-    """A contender's process: one line in says what to do, one line out says what came of it."""
-    # Libraries may print: what is told goes out by a descriptor of its own.
-    told_to = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def _asked(name: str, arrays: Path, threads: int) -> Callable[..., Any]:
+    """What a contender is asked by, over the market of a file."""
     with np.load(arrays) as loaded:
         contender = CONTENDERS[name](dict(loaded), threads)
-    for line in sys.stdin:
-        work, settings = json.loads(line)
-        print(json.dumps(getattr(contender, work)(**settings)), file=told_to, flush=True)
-
-
-class _Process:
-    """A contender in a process of its own."""
-
-    def __init__(self, name: str, arrays: Path, threads: int, interpreter: str) -> None:
-        pools = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-        environment = os.environ | dict.fromkeys(pools, str(threads))  # noqa: TID251 (a child's, handed on)
-        self._process = subprocess.Popen(
-            [interpreter, __file__, "--contender", name, "--arrays", str(arrays), "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, work: str, **settings: Any) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("a contender without pipes.")
-        sleep(REST)
-        stdin.write(json.dumps([work, settings]) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise RuntimeError(f"{work}: the contender ended, its words are above.")
-        return json.loads(line)
-
-    def end(self) -> None:
-        self._process.communicate()
-
-
-@contextmanager
-def _processes(names: Sequence[str], arrays: Path, threads: int, peer: str) -> Iterator[dict[str, _Process]]:
-    processes: dict[str, _Process] = {}
-    try:
-        for name in names:
-            processes[name] = _Process(name, arrays, threads, peer if name == VECTORBT else sys.executable)
-        yield processes
-    finally:
-        for process in processes.values():
-            process.end()
-
-
-def peer_version(interpreter: str) -> str | None:
-    """Version of vectorbt that an interpreter has; None if it has none."""
-    asked = "from importlib.metadata import version; print(version('vectorbt'))"
-    try:
-        done = subprocess.run([interpreter, "-c", asked], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return lambda work, **settings: getattr(contender, work)(**settings)
 
 
 def difference(equity_T: np.ndarray, truth_T: np.ndarray) -> float:
@@ -306,7 +260,7 @@ class Result:
         sweep: median seconds of a sweep.
         free: contender → largest difference of its equity from the reference's, without costs.
         paying: the same with costs.
-        peer: version of vectorbt, or None where there was none.
+        peer: vectorbt and its version, or None where there was none.
         loads: of the machine, before and after.
     """
 
@@ -321,27 +275,35 @@ class Result:
 def run(arguments: argparse.Namespace) -> Result:
     """Asks every contender in turn, as often as wanted."""
     before = os.getloadavg()[0]
-    peer = peer_version(arguments.peer_python)
+    peer = versions(arguments.peer_python, "vectorbt")
     names = [name for name in CONTENDERS if peer or name != VECTORBT]
     with tempfile.TemporaryDirectory() as folder:
         arrays = Path(folder) / "market.npz"
         np.savez(arrays, **market(arguments.sessions, arguments.names))
-        with _processes(names, arrays, arguments.threads, arguments.peer_python) as processes:
-            free, paying = (_differences(processes, Path(folder), cost=cost) for cost in (0.0, COST))
+        interpreters = {VECTORBT: arguments.peer_python}
+        commands = {
+            name: command(
+                __file__,
+                name,
+                interpreter=interpreters.get(name, sys.executable),
+                arrays=arrays,
+                threads=arguments.threads,
+            )
+            for name in names
+        }
+        with processes(commands, pinned(arguments.threads)) as asked:
+            free, paying = (_differences(asked, Path(folder), cost=cost) for cost in (0.0, COST))
             _hold(free, paying)
-            told: dict[str, list[float]] = {name: [] for name in names}
-            sweeps = []
-            for _ in range(arguments.repeats):
-                for name, process in processes.items():
-                    told[name].append(process.ask("seconds"))
-                sweeps.append(processes[OURS].ask("sweep", variants=arguments.variants))
-    medians = {name: median(each) for name, each in told.items()}
-    return Result(medians, median(sweeps), free, paying, peer, (before, os.getloadavg()[0]))
+            asks = {name: partial(process.ask, "seconds") for name, process in asked.items()}
+            asks[_SWEEP] = partial(asked[OURS].ask, "sweep", variants=arguments.variants)
+            seconds = {name: median(told) for name, told in in_turn(asks, arguments.repeats).items()}
+    sweep = seconds.pop(_SWEEP)
+    return Result(seconds, sweep, free, paying, peer, (before, os.getloadavg()[0]))
 
 
-def _differences(processes: Mapping[str, _Process], folder: Path, *, cost: float) -> dict[str, float]:
+def _differences(asked: Mapping[str, Process], folder: Path, *, cost: float) -> dict[str, float]:
     equities = {}
-    for name, process in processes.items():
+    for name, process in asked.items():
         out = folder / "equity.npy"
         process.ask("answer", cost=cost, out=str(out))  # also compiles, where it is compiled
         equities[name] = np.load(out)
@@ -363,19 +325,18 @@ def report(result: Result, arguments: argparse.Namespace) -> str:
     how = (
         f"One portfolio of {HELD} of N = {arguments.names} names over T = {arguments.sessions} sessions, rebalanced every "
         f"{EVERY}, {COST * 1e4:g} basis points a side. Medians of {arguments.repeats} repeats, contenders asked in turn, "
-        f"each in a process of its own with {arguments.threads} threads. {os.cpu_count()} cores, load "
-        f"{result.loads[0]:.1f} before and {result.loads[1]:.1f} after, Python {platform.python_version()}, {installed}, "
-        f"{f'vectorbt {result.peer}' if result.peer else 'no vectorbt'}."
+        f"each in a process of its own with {arguments.threads} threads. {machine(result.loads)}, {installed}, "
+        f"{result.peer or 'no vectorbt'}."
     )
     each = result.sweep / arguments.variants
     rows = [
-        [name, _ms(took), f"{took / result.seconds[OURS]:.1f}×", f"{took / each:.0f}×", *_apart(result, name)]
+        [name, ms(took), f"{took / result.seconds[OURS]:.1f}×", f"{took / each:.0f}×", *_apart(result, name)]
         for name, took in result.seconds.items()
     ]
-    rows.append([f"{OURS}, of a sweep", _ms(each), f"{each / result.seconds[OURS]:.3f}×", "1×", "", ""])
+    rows.append([_SWEEP, ms(each), f"{each / result.seconds[OURS]:.3f}×", "1×", "", ""])
     header = ["contender", "ms a variant", f"times {OURS}", "times a sweep's", "equity apart, no costs", "with costs"]
     swept = f"A sweep of {arguments.variants} variants took {result.sweep:.2f} s."
-    parts = ["# Backtests at size", how, "\n".join(_table(header, rows)), swept]
+    parts = ["# Backtests at size", how, "\n".join(table(header, rows)), swept]
     if result.peer is None:
         parts.append(f"vectorbt was not found by `{arguments.peer_python}`: the others were measured alone.")
     return "\n\n".join([*parts, _NOTES])
@@ -383,15 +344,6 @@ def report(result: Result, arguments: argparse.Namespace) -> str:
 
 def _apart(result: Result, name: str) -> list[str]:
     return [f"{apart[name]:.0e}" if name in apart else "" for apart in (result.free, result.paying)]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = "|---|" + "---:|" * (len(header) - 1)
-    return [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}"
 
 
 def main() -> None:
@@ -408,12 +360,9 @@ def main() -> None:
     parser.add_argument("--arrays", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        _serve(arguments.contender, arguments.arrays, arguments.threads)
+        serve(partial(_asked, arguments.contender, arguments.arrays, arguments.threads))
         return
-    text = report(run(arguments), arguments)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+    publish(report(run(arguments), arguments), arguments.out)
 
 
 if __name__ == "__main__":

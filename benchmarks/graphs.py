@@ -10,25 +10,38 @@ medians. What each of them does and leaves out is written under the tables. Linu
 # ruff: noqa: D102 (what a contender's methods do is said once, in `Contender`)
 
 import argparse
-import json
 import os
-import platform
-import subprocess
-import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time, sleep
+from time import perf_counter
 from typing import Any
 
 import numpy as np
+
+from benchmarks.contenders import (
+    Process,
+    command,
+    forget_peak,
+    in_turn,
+    machine,
+    medians,
+    memory,
+    ms,
+    per_session,
+    pinned,
+    processes,
+    publish,
+    serve,
+    table,
+)
 
 SEED = 20171211
 WINDOW = 60  # sessions
@@ -41,7 +54,6 @@ SECTORS = 11
 LEAST_SESSIONS = 10  # asked for at a time; small graphs are asked for more often
 LEAST_SERIES = 10_000  # series times sessions asked for at a time
 MOST_SECONDS = 1.0  # a contender that has taken longer begins no further session
-REST = 0.05  # seconds between two contenders, until waiting threads of the one before sleep
 BLOCK = 128  # receivers a block of the half product has, as in gnn_assets/graphs/kernel.py
 SGEMM = 2048  # rows and columns
 TOLERANCE = 1e-6
@@ -121,21 +133,6 @@ def _sessions_at(n_series: int) -> int:
     return max(LEAST_SESSIONS, LEAST_SERIES // n_series)
 
 
-def _per_session(work: Callable[[], int]) -> dict[str, float]:
-    """Wall and CPU seconds (of all threads) that each session of some work took."""
-    wall, cpu = perf_counter(), process_time()
-    sessions = work()
-    return {"wall": (perf_counter() - wall) / sessions, "cpu": (process_time() - cpu) / sessions}
-
-
-def _memory(kind: str) -> int:
-    """Bytes of this process: `VmRSS` now, or `VmHWM`, the most since it was last reset."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(kind):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status: expected {kind}, was not there.")
-
-
 class Contender(ABC):
     """One way to find neighbours. Public methods without an underscore are what the driver may ask for.
 
@@ -166,14 +163,14 @@ class Contender(ABC):
                 self._neighbours(returns_TxN[done : done + WINDOW])
             return _sessions_at(returns_TxN.shape[1])
 
-        return _per_session(work)
+        return per_session(work)
 
     def memory(self, returns_TxN: np.ndarray) -> int:
         """Most bytes that one session adds."""
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        before = _memory("VmRSS")
+        forget_peak()
+        before = memory("VmRSS")
         self._neighbours(returns_TxN[-WINDOW:])
-        return _memory("VmHWM") - before
+        return memory("VmHWM") - before
 
 
 class Ours(Contender):
@@ -216,7 +213,7 @@ class Ours(Contender):
                 self._run(returns_TxN, rows)
                 return 1
 
-            return _per_session(work)
+            return per_session(work)
 
         cold, whole = seconds(starts), seconds(rows)
         warm = self.threads * (stretch - 1)
@@ -232,7 +229,7 @@ class Ours(Contender):
             return perf_counter() - began
 
         whole = seconds(None)
-        peak = _memory("VmHWM")
+        peak = memory("VmHWM")
         fifths = np.array_split(np.arange(WINDOW - 1, len(returns_TxN)), FIFTHS)
         last = [len(returns_TxN) - 1]
         return {
@@ -383,7 +380,7 @@ class HalfProduct:
                     np.matmul(unit_WxN[:, first : first + BLOCK].T, unit_WxN[:, first:], out=out)
             return _sessions_at(n_series)
 
-        return _per_session(work)
+        return per_session(work)
 
     def sgemm(self, returns_TxN: np.ndarray) -> float:  # noqa: ARG002
         """CPU seconds of one large square product."""
@@ -395,7 +392,7 @@ class HalfProduct:
             np.matmul(left, right, out=out)
             return 1
 
-        return _per_session(work)["cpu"]
+        return per_session(work)["cpu"]
 
 
 _EXACT, _OTHER = "pairwise-exact", "imputed: other work"
@@ -413,58 +410,16 @@ CONTENDERS: Mapping[str, tuple[str, Callable[[int], Contender | HalfProduct]]] =
 }
 
 
-def _serve(name: str, threads: int) -> None:
-    """A contender's process: one line in says what to do with which returns, one line out says what came of it."""
+def _asked(name: str, threads: int) -> Callable[..., Any]:
+    """What a contender is asked by: a work, the file of the returns it is about, and settings."""
     contender = CONTENDERS[name][1](threads)
-    for line in sys.stdin:
-        work, returns, settings = json.loads(line)
-        told = getattr(contender, work)(np.load(returns), **settings)
-        print(json.dumps(told), flush=True)
+    return lambda work, *, returns, **settings: getattr(contender, work)(np.load(returns), **settings)
 
 
-class _Process:
-    """A contender in a process of its own."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        # Read once, before any library is imported. NPROC is what XLA takes for the number of cores.
-        pools = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
-        environment = os.environ | dict.fromkeys(pools, str(threads))  # noqa: TID251 (a child's, handed on)
-        environment["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
-        environment["JAX_PLATFORMS"] = "cpu"
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--contender", name, "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, work: str, returns: Path, **settings: str) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("a contender without pipes.")
-        sleep(REST)
-        stdin.write(json.dumps([work, str(returns), settings]) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise RuntimeError(f"{work}: the contender ended, its words are above.")
-        return json.loads(line)
-
-    def end(self) -> None:
-        self._process.communicate()
-
-
-@contextmanager
-def _processes(names: Sequence[str], threads: int) -> Iterator[dict[str, _Process]]:
-    processes: dict[str, _Process] = {}
-    try:
-        for name in names:
-            processes[name] = _Process(name, threads)
-        yield processes
-    finally:
-        for process in processes.values():
-            process.end()
+def _processes(names: Sequence[str], threads: int) -> AbstractContextManager[dict[str, Process]]:
+    commands = {name: command(__file__, name, threads=threads) for name in names}
+    eigen = {"XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"}
+    return processes(commands, pinned(threads) | eigen)
 
 
 def reference(returns_TxN: np.ndarray) -> np.ndarray:
@@ -563,10 +518,6 @@ def _cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
     return cases
 
 
-def _medians(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {clock: median(one[clock] for one in told) for clock in told[0]}
-
-
 def run(arguments: argparse.Namespace) -> Result:
     """Asks every contender in turn for each case, as often as wanted, with one thread and with more."""
     loads = [os.getloadavg()[0]]
@@ -579,36 +530,38 @@ def run(arguments: argparse.Namespace) -> Result:
         cases = _cases(arguments, Path(folder))
         smallest, largest = (pick(cases, key=lambda case: case.n_series) for pick in (min, max))
         for threads in sorted({1, arguments.threads}):
-            with _processes([name for name in names if threads == 1 or name != FLOOR], threads) as processes:
-                answering = {name: process for name, process in processes.items() if name != FLOOR}
+            with _processes([name for name in names if threads == 1 or name != FLOOR], threads) as every:
+                answering = {name: process for name, process in every.items() if name != FLOOR}
                 for name, process in answering.items():
-                    process.ask("memory", smallest.returns)  # what is loaded once
-                    peak = process.ask("memory", largest.returns)
+                    process.ask("memory", returns=str(smallest.returns))  # what is loaded once
+                    peak = process.ask("memory", returns=str(largest.returns))
                     if threads == 1:
                         peaks[name] = peak
                 for case in cases:
-                    asked = {OURS: processes[OURS]} if case.alone else processes
+                    asked = {OURS: every[OURS]} if case.alone else every
                     judgements[case.label] = _judgements(
                         case, {name: answering[name] for name in asked if name in answering}, Path(folder)
                     )
-                    told: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
-                    for _ in range(arguments.repeats):
-                        for name, process in asked.items():
-                            told[name].append(process.ask("times", case.returns))
-                    seconds.setdefault(threads, {})[case.label] = {name: _medians(each) for name, each in told.items()}
+                    asks = {
+                        name: partial(process.ask, "times", returns=str(case.returns))
+                        for name, process in asked.items()
+                    }
+                    told = in_turn(asks, arguments.repeats)
+                    seconds.setdefault(threads, {})[case.label] = {name: medians(each) for name, each in told.items()}
                 if threads == 1:
-                    sgemm = median(processes[FLOOR].ask("sgemm", smallest.returns) for _ in range(arguments.repeats))
+                    product = partial(every[FLOOR].ask, "sgemm", returns=str(smallest.returns))
+                    sgemm = median(product() for _ in range(arguments.repeats))
         histories = _histories(arguments, Path(folder)) if arguments.history else {}
     loads.append(os.getloadavg()[0])
     return Result(cases, seconds, judgements, peaks, sgemm, histories, (loads[0], loads[1]))
 
 
-def _judgements(case: Case, processes: Mapping[str, _Process], folder: Path) -> dict[str, Judgement]:
+def _judgements(case: Case, asked: Mapping[str, Process], folder: Path) -> dict[str, Judgement]:
     truth_NxN = reference(np.load(case.returns))
     judgements = {}
-    for name, process in processes.items():
+    for name, process in asked.items():
         out = folder / "answer.npz"
-        process.ask("answer", case.returns, out=str(out))
+        process.ask("answer", returns=str(case.returns), out=str(out))
         with np.load(out) as answer:
             judgements[name] = judge(answer["dst_Nxk"], answer["corr_Nxk"], truth_NxN)
     if not judgements[OURS].agrees:
@@ -622,9 +575,11 @@ def _histories(arguments: argparse.Namespace, folder: Path) -> dict[int, dict[st
     np.save(path, returns_TxN)
     histories = {}
     for threads in sorted({1, arguments.threads}):
-        with _processes([OURS], threads) as processes:
-            processes[OURS].ask("answer", path, out=str(folder / "answer.npz"))
-            told = [processes[OURS].ask("history", path) for _ in range(min(arguments.repeats, MOST_HISTORIES))]
+        with _processes([OURS], threads) as asked:
+            asked[OURS].ask("answer", returns=str(path), out=str(folder / "answer.npz"))
+            told = [
+                asked[OURS].ask("history", returns=str(path)) for _ in range(min(arguments.repeats, MOST_HISTORIES))
+            ]
         histories[threads] = {
             "shape": returns_TxN.shape,
             "whole": median(one["whole"] for one in told),
@@ -642,19 +597,13 @@ def report(result: Result, arguments: argparse.Namespace) -> str:
         f"The neighbours of one session: window {WINDOW}, k = {K}, |r| ≥ {MIN_ABS_CORR}, at least {MIN_OVERLAP} shared "
         f"sessions. Generated returns with a market and {SECTORS} sectors, {MISSING:.0%} missing; medians of "
         f"{arguments.repeats} repeats of {LEAST_SESSIONS} or more consecutive sessions (fewer where {MOST_SECONDS:.0f} s "
-        f"are over), contenders asked in turn, each in a process of its own. {os.cpu_count()} cores, load "
-        f"{result.loads[0]:.1f} before and {result.loads[1]:.1f} after, Python {platform.python_version()}, "
+        f"are over), contenders asked in turn, each in a process of its own. {machine(result.loads)}, "
         f"{', '.join(installed)}."
     )
     parts = [_times(result, threads) for threads in result.seconds]
     parts += [_answers(result), _floor(result, arguments.threads)]
     parts += [[_history(history, threads)] for threads, history in result.histories.items()]
     return "\n\n".join(["# Correlation graphs at size", how, *("\n".join(part) for part in parts), _NOTES])
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> list[str]:
-    rule = "|" + "---|" * words + "---:|" * (len(header) - words)
-    return [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def _times(result: Result, threads: int) -> list[str]:
@@ -665,14 +614,14 @@ def _times(result: Result, threads: int) -> list[str]:
         cells = []
         for label in labels:
             took, ours = seconds[label][name], seconds[label][OURS]
-            cells.append(f"{_ms(took['wall'])} / {_ms(took['cpu'])} ({took['wall'] / ours['wall']:.2g}×)")
+            cells.append(f"{ms(took['wall'])} / {ms(took['cpu'])} ({took['wall'] / ours['wall']:.2g}×)")
         rows.append([name, CONTENDERS[name][0], *cells])
     return [
         f"## {'One thread' if threads == 1 else f'{threads} threads'}: ms a session, wall / CPU",
         "",
         "In brackets: how many times as long as gnn_assets, by the wall.",
         "",
-        *_table(["contender", "work", *labels], rows, words=2),
+        *table(["contender", "work", *labels], rows, words=2),
     ]
 
 
@@ -694,7 +643,7 @@ def _answers(result: Result) -> list[str]:
         f"Wrong: share of the true neighbours that are not named; {TOLERANCE:.0e} at the last place or the threshold is "
         "forgiven. Of gnn_assets a larger difference or a wrong neighbour would have ended the run."
     )
-    return ["## What came out, beside float64 pandas", "", how, "", *_table(header, rows)]
+    return ["## What came out, beside float64 pandas", "", how, "", *table(header, rows)]
 
 
 def _floor(result: Result, threads: int) -> list[str]:
@@ -711,14 +660,14 @@ def _floor(result: Result, threads: int) -> list[str]:
         rows.append(
             [
                 case.label,
-                _ms(ours["cpu"]),
-                _ms(ours["cold cpu"]),
-                *(_ms(other[OURS]["cpu"]) if other else "" for other in others),
-                _ms(floor["cpu"]),
+                ms(ours["cpu"]),
+                ms(ours["cold cpu"]),
+                *(ms(other[OURS]["cpu"]) if other else "" for other in others),
+                ms(floor["cpu"]),
                 f"{floor['cpu'] / ours['cpu']:.0%}",
                 f"{flops / ours['cpu'] / 1e9:.3g}",
                 f"{flops / ours['cpu'] / peak:.0%}",
-                _ms(many[case.label][OURS]["wall"]),
+                ms(many[case.label][OURS]["wall"]),
                 f"{ours['wall'] / many[case.label][OURS]['wall']:.2f}×",
             ]
         )
@@ -738,21 +687,17 @@ def _floor(result: Result, threads: int) -> list[str]:
         f"A float32 product of {SGEMM}² by numpy reaches {peak / 1e9:.0f} GFLOP/s here. Effective: N² · {WINDOW} floating "
         "operations, those of half the product, over all the time that gnn_assets takes."
     )
-    return ["## How far from the floor: CPU ms a session, one thread", "", how, "", *_table(header, rows)]
+    return ["## How far from the floor: CPU ms a session, one thread", "", how, "", *table(header, rows)]
 
 
 def _history(history: Mapping[str, Any], threads: int) -> str:
     sessions, symbols = history["shape"]
-    fifths = ", ".join(_ms(seconds) for seconds in history["fifths"])
+    fifths = ", ".join(ms(seconds) for seconds in history["fifths"])
     return (
         f"**A whole history, {threads} at once.** {symbols} symbols, {sessions - WINDOW + 1} graphs: {history['whole']:.2f} s; "
-        f"ms a session in each fifth of it: {fifths}; one more session, cold: {_ms(history['one more'])} ms; peak memory "
+        f"ms a session in each fifth of it: {fifths}; one more session, cold: {ms(history['one more'])} ms; peak memory "
         f"of the process: {history['peak'] / 1e9:.2f} GB."
     )
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}"
 
 
 def main() -> None:
@@ -767,12 +712,9 @@ def main() -> None:
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        _serve(arguments.contender, arguments.threads)
+        serve(partial(_asked, arguments.contender, arguments.threads))
         return
-    text = report(run(arguments), arguments)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+    publish(report(run(arguments), arguments), arguments.out)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ them does and leaves out is written under the table.
 # ruff: noqa: D102 (what a contender's methods do is said once, in `Contender`)
 
 import argparse
-import json
 import os
 import pickle
 import platform
 import resource
-import subprocess
-import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -31,6 +29,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.contenders import command, processes, publish, serve
 from gnn_assets.bars.fetched import no_actions
 from gnn_assets.bars.revisions import new_revisions
 from gnn_assets.bars.rules import judge_rows
@@ -404,13 +403,14 @@ CONTENDERS: Mapping[str, type[Contender]] = {
 }
 
 
-def _serve(name: str, arguments: argparse.Namespace) -> None:
-    """A contender's process: one line in says what to do, one line out says how long it took and what came of it."""
+def _asked(name: str, arguments: argparse.Namespace) -> Callable[..., Any]:
+    """What a contender is asked by: it tells how long a work took, what came of it and the most memory held so far."""
     spare, folder = arguments.repeats, Path(arguments.folder)
     market = Market(pickle.loads((folder / _CALENDAR).read_bytes()), arguments.symbols, arguments.years)
     contender: Contender | None = None
-    for line in sys.stdin:
-        work, repeat = json.loads(line)
+
+    def done(work: str, *, repeat: int) -> dict[str, float]:
+        nonlocal contender
         if work == "ingest":
             contender = CONTENDERS[name](market, Path(tempfile.mkdtemp(dir=folder)))
         if contender is None:
@@ -418,7 +418,9 @@ def _serve(name: str, arguments: argparse.Namespace) -> None:
         seconds, answer = _done(contender, work, repeat, spare=spare)
         # Kilobytes on Linux.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "answer": answer, "peak": peak}), flush=True)
+        return {"seconds": seconds, "answer": answer, "peak": peak}
+
+    return done
 
 
 def _done(contender: Contender, work: str, repeat: int, *, spare: int) -> tuple[float, float]:
@@ -448,32 +450,6 @@ def _timed(work: Any, *arguments: Any) -> tuple[float, Any]:
     return perf_counter() - before, answer
 
 
-class _Process:
-    """A contender in a process of its own."""
-
-    def __init__(self, name: str, folder: Path, arguments: argparse.Namespace) -> None:
-        command = [sys.executable, __file__, "--contender", name, "--folder", str(folder)]
-        sizes = [f"--{key}={getattr(arguments, key)}" for key in ("symbols", "years", "repeats")]
-        self._process = subprocess.Popen([*command, *sizes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.peak: dict[str, int] = {}
-
-    def ask(self, work: str, repeat: int) -> tuple[float, float]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("a contender without pipes.")
-        stdin.write(json.dumps([work, repeat]) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise RuntimeError(f"{work}: the contender ended, its words are above.")
-        told = json.loads(line)
-        self.peak[work] = told["peak"]
-        return told["seconds"], told["answer"]
-
-    def end(self) -> None:
-        self._process.communicate()
-
-
 @dataclass(frozen=True)
 class Result:
     """What was measured.
@@ -496,27 +472,27 @@ def run(arguments: argparse.Namespace) -> Result:
         first, last = date(LAST_YEAR + 1 - arguments.years, 1, 1), date(LAST_YEAR, 12, 31)
         calendar = SessionCalendar.build("XNYS", first=first, until=last, grace=timedelta(minutes=30))
         (Path(folder) / _CALENDAR).write_bytes(pickle.dumps(calendar))
-        processes = {name: _Process(name, Path(folder), arguments) for name in CONTENDERS}
+        sizes = {key: getattr(arguments, key) for key in ("symbols", "years", "repeats")}
+        commands = {name: command(__file__, name, folder=folder, **sizes) for name in CONTENDERS}
         seconds: dict[str, dict[str, list[float]]] = {name: {} for name in CONTENDERS}
-        try:
+        peaks: dict[str, dict[str, int]] = {name: {} for name in CONTENDERS}
+        with processes(commands, {}) as asked:
             for work in ("ingest", "upsert", "ready", *list(WORK)[2:]):
                 times = {"ready": 1, "ingest": min(arguments.repeats, MOST_INGESTS)}.get(work, arguments.repeats)
                 for repeat in range(times):
-                    answers = {}
-                    for name, process in processes.items():
-                        took, answers[name] = process.ask(work, repeat)
-                        seconds[name].setdefault(work, []).append(took)
+                    told = {name: process.ask(work, repeat=repeat) for name, process in asked.items()}
+                    for name, each in told.items():
+                        seconds[name].setdefault(work, []).append(each["seconds"])
+                        peaks[name][work] = each["peak"]
+                    answers = {name: each["answer"] for name, each in told.items()}
                     # float32 against float64.
                     if not np.allclose(list(answers.values()), answers["DuckDB alone"], rtol=1e-5):
                         raise RuntimeError(f"{work}: expected the same answer of all, was {answers}.")
-        finally:
-            for process in processes.values():
-                process.end()
     medians = {name: {work: median(times) for work, times in works.items()} for name, works in seconds.items()}
     return Result(
         rows=arguments.symbols * len(calendar.between(first, last)),
         medians=medians,
-        peaks={name: process.peak for name, process in processes.items()},
+        peaks=peaks,
     )
 
 
@@ -562,12 +538,9 @@ def main() -> None:
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        _serve(arguments.contender, arguments)
+        serve(partial(_asked, arguments.contender, arguments))
         return
-    text = report(run(arguments), arguments)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+    publish(report(run(arguments), arguments), arguments.out)
 
 
 if __name__ == "__main__":

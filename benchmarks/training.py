@@ -12,25 +12,40 @@ What each of them does is written under the tables. Linux only: peak memory is r
 # ruff: noqa: D102 (what a contender's methods do is said once, in `Contender`)
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time, sleep
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from benchmarks.contenders import (
+    Process,
+    command,
+    forget_peak,
+    in_turn,
+    machine,
+    medians,
+    memory,
+    ms,
+    per_session,
+    pinned,
+    processes,
+    publish,
+    serve,
+    table,
+    versions,
+)
 
 # The project's own modules are imported where they are used: PyTorch's environment has none of them.
 
@@ -45,7 +60,6 @@ SLOPE = 0.2  # of the leaky unit below zero
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 SESSIONS = 8  # graph-days asked for at a time
-REST = 0.05  # seconds between two contenders, until waiting threads of the one before sleep
 TOLERANCE = 1e-4  # of a gradient, relative to the largest of its array
 SCALING_SYMBOLS = (250, 500, 1000)
 SCALING_SESSIONS = (128, 256, 512)
@@ -98,14 +112,6 @@ def weights() -> dict[str, np.ndarray]:
     return {name: (rng.standard_normal(shape) / np.sqrt(WIDTH)).astype(np.float32) for name, shape in shapes.items()}
 
 
-def _memory(kind: str) -> int:
-    """Bytes of this process: `VmRSS` now, or `VmHWM`, the most since it was last reset."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(kind):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status: expected {kind}, was not there.")
-
-
 class Contender(ABC):
     """One way to train. Public methods are what the driver may ask for.
 
@@ -117,7 +123,7 @@ class Contender(ABC):
     def __init__(self, days: Arrays, threads: int) -> None:
         self.days = days
         self.threads = threads
-        self.loaded = _memory("VmRSS")
+        self.loaded = memory("VmRSS")
 
     @abstractmethod
     def gradient(self) -> tuple[float, Arrays]:
@@ -134,16 +140,19 @@ class Contender(ABC):
 
     def times(self) -> dict[str, float]:
         """Wall and CPU seconds (of all threads) a graph-day."""
-        wall, cpu = perf_counter(), process_time()
-        self.train()
-        return {"wall": (perf_counter() - wall) / SESSIONS, "cpu": (process_time() - cpu) / SESSIONS}
+
+        def work() -> int:
+            self.train()
+            return SESSIONS
+
+        return per_session(work)
 
     def memory(self) -> dict[str, int]:
         """Bytes held before the first step, and the most that is held while steps are taken."""
         self.train()
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        forget_peak()
         self.train()
-        return {"loaded": self.loaded, "peak": _memory("VmHWM")}
+        return {"loaded": self.loaded, "peak": memory("VmHWM")}
 
 
 class _Jax(Contender):
@@ -390,75 +399,21 @@ CONTENDERS: Mapping[str, tuple[str, Callable[[Arrays, int], Contender | Scaling]
 }
 
 
-def _serve(name: str, days: Path, threads: int) -> None:
-    """A contender's process: one line in says what to do, one line out says what came of it."""
-    # Libraries may print: what is told goes out by a descriptor of its own.
-    told_to = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def _asked(name: str, days: Path, threads: int) -> Callable[..., Any]:
+    """What a contender is asked by, over the sessions of a file."""
     with np.load(days) as arrays:
         contender = CONTENDERS[name][1](dict(arrays), threads)
-    for line in sys.stdin:
-        work, settings = json.loads(line)
-        print(json.dumps(getattr(contender, work)(**settings)), file=told_to, flush=True)
+    return lambda work, **settings: getattr(contender, work)(**settings)
 
 
-class _Process:
-    """A contender in a process of its own."""
-
-    def __init__(self, name: str, days: Path, threads: int, interpreter: str) -> None:
-        # Read once, before any library is imported. NPROC is what XLA takes for the number of cores.
-        pools = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-        environment = os.environ | dict.fromkeys(pools, str(threads))  # noqa: TID251 (a child's, handed on)
-        environment["JAX_PLATFORMS"] = "cpu"
-        self._process = subprocess.Popen(
-            [interpreter, __file__, "--contender", name, "--days", str(days), "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, work: str, **settings: str) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("a contender without pipes.")
-        sleep(REST)
-        stdin.write(json.dumps([work, settings]) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        if not line:
-            raise RuntimeError(f"{work}: the contender ended, its words are above.")
-        return json.loads(line)
-
-    def end(self) -> None:
-        self._process.communicate()
-
-
-@contextmanager
 def _processes(
     names: Sequence[str], days: Path, threads: int, interpreters: Mapping[str, str]
-) -> Iterator[dict[str, _Process]]:
-    processes: dict[str, _Process] = {}
-    try:
-        for name in names:
-            processes[name] = _Process(name, days, threads, interpreters.get(name, sys.executable))
-        yield processes
-    finally:
-        for process in processes.values():
-            process.end()
-
-
-def torch_versions(interpreter: str) -> str | None:
-    """Versions of torch and torch_geometric that an interpreter has, in words; None if it lacks one of them."""
-    asked = (
-        "from importlib.metadata import version as v; "
-        "print(f\"torch {v('torch')}, torch_geometric {v('torch_geometric')}\")"
-    )
-    try:
-        done = subprocess.run([interpreter, "-c", asked], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+) -> AbstractContextManager[dict[str, Process]]:
+    commands = {
+        name: command(__file__, name, interpreter=interpreters.get(name, sys.executable), days=days, threads=threads)
+        for name in names
+    }
+    return processes(commands, pinned(threads))
 
 
 def difference(answer: Arrays, truth: Arrays) -> float:
@@ -493,36 +448,29 @@ class Result:
 def run(arguments: argparse.Namespace) -> Result:
     """Asks every contender in turn, as often as wanted, with each number of threads."""
     before = os.getloadavg()[0]
-    torch = torch_versions(arguments.torch_python)
+    torch = versions(arguments.torch_python, "torch", "torch_geometric")
     interpreters = dict.fromkeys((EAGER, COMPILED), arguments.torch_python)
     names = [name for name in CONTENDERS if name != "scaling" and (torch or name not in interpreters)]
     seconds: dict[int, dict[str, dict[str, float]]] = {}
-    memory: dict[str, dict[str, int]] = {}
+    held: dict[str, dict[str, int]] = {}
     differences: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         days = Path(folder) / "days.npz"
         np.savez(days, **market(SESSIONS, arguments.symbols))
         for threads in arguments.threads:
-            with _processes(names, days, threads, interpreters) as processes:
-                differences = _differences(processes, Path(folder))
-                peaks = {name: process.ask("memory") for name, process in processes.items()}
-                memory = memory or peaks
-                told: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-                for _ in range(arguments.repeats):
-                    for name, process in processes.items():
-                        told[name].append(process.ask("times"))
-            seconds[threads] = {name: _medians(each) for name, each in told.items()}
+            with _processes(names, days, threads, interpreters) as asked:
+                differences = _differences(asked, Path(folder))
+                peaks = {name: process.ask("memory") for name, process in asked.items()}
+                held = held or peaks
+                told = in_turn({name: partial(each.ask, "times") for name, each in asked.items()}, arguments.repeats)
+            seconds[threads] = {name: medians(each) for name, each in told.items()}
         scaling = _scaling(Path(folder), max(arguments.threads)) if arguments.scaling else {}
-    return Result(seconds, memory, differences, scaling, torch, (before, os.getloadavg()[0]))
+    return Result(seconds, held, differences, scaling, torch, (before, os.getloadavg()[0]))
 
 
-def _medians(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {clock: median(one[clock] for one in told) for clock in told[0]}
-
-
-def _differences(processes: Mapping[str, _Process], folder: Path) -> dict[str, float]:
+def _differences(asked: Mapping[str, Process], folder: Path) -> dict[str, float]:
     answers = {}
-    for name, process in processes.items():
+    for name, process in asked.items():
         out = folder / "answer.npz"
         process.ask("answer", out=str(out))  # also compiles, where it is compiled
         with np.load(out) as answer:
@@ -545,8 +493,8 @@ def _scaling(folder: Path, threads: int) -> dict[tuple[int, int], float]:
     for n_symbols, n_sessions in cases:
         days = folder / "epoch.npz"
         np.savez(days, **market(n_sessions, n_symbols))
-        with _processes(["scaling"], days, threads, {}) as processes:
-            took[n_symbols, n_sessions] = median(processes["scaling"].ask("epochs"))
+        with _processes(["scaling"], days, threads, {}) as asked:
+            took[n_symbols, n_sessions] = median(asked["scaling"].ask("epochs"))
     return took
 
 
@@ -561,8 +509,7 @@ def report(result: Result, arguments: argparse.Namespace) -> str:
     how = (
         f"One session forward, backward and an update by AdamW: N = {arguments.symbols}, K = {K}, F = {WIDTH}, "
         f"{LAYERS} attention layers. Medians of {arguments.repeats} repeats of {SESSIONS} sessions, contenders asked in "
-        f"turn, each in a process of its own. {os.cpu_count()} cores, load {result.loads[0]:.1f} before and "
-        f"{result.loads[1]:.1f} after, Python {platform.python_version()}, {installed}, {result.torch or 'no PyTorch'}."
+        f"turn, each in a process of its own. {machine(result.loads)}, {installed}, {result.torch or 'no PyTorch'}."
     )
     parts = [_times(result, threads) for threads in result.seconds]
     if result.torch is None:
@@ -572,22 +519,17 @@ def report(result: Result, arguments: argparse.Namespace) -> str:
     return "\n\n".join(["# Training at size", how, *("\n".join(part) for part in parts), _NOTES])
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> list[str]:
-    rule = "|" + "---|" * words + "---:|" * (len(header) - words)
-    return [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
-
-
 def _times(result: Result, threads: int) -> list[str]:
     seconds = result.seconds[threads]
     ours = seconds[OURS]
     rows = [
-        [name, CONTENDERS[name][0], _ms(took["wall"]), _ms(took["cpu"]), f"{took['wall'] / ours['wall']:.2f}×"]
+        [name, CONTENDERS[name][0], ms(took["wall"]), ms(took["cpu"]), f"{took['wall'] / ours['wall']:.2f}×"]
         for name, took in seconds.items()
     ]
     return [
         f"## {'One thread' if threads == 1 else f'{threads} threads'}: ms a graph-day",
         "",
-        *_table(["contender", "work", "wall", "CPU", f"times {OURS}, wall"], rows, words=2),
+        *table(["contender", "work", "wall", "CPU", f"times {OURS}, wall"], rows, words=2),
     ]
 
 
@@ -602,7 +544,7 @@ def _memories(result: Result) -> list[str]:
         for name, held in result.memory.items()
     ]
     header = ["contender", "loaded", "peak", "largest difference from PyG, eager"]
-    return ["## Memory of the process, and what came out", "", *_table(header, rows)]
+    return ["## Memory of the process, and what came out", "", *table(header, rows)]
 
 
 def _epochs(result: Result) -> list[str]:
@@ -621,12 +563,8 @@ def _epochs(result: Result) -> list[str]:
         "",
         grows,
         "",
-        *_table(["N", "T", "seconds"], rows, words=0),
+        *table(["N", "T", "seconds"], rows, words=0),
     ]
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}"
 
 
 def main() -> None:
@@ -642,12 +580,9 @@ def main() -> None:
     parser.add_argument("--days", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        _serve(arguments.contender, arguments.days, arguments.threads[0])
+        serve(partial(_asked, arguments.contender, arguments.days, arguments.threads[0]))
         return
-    text = report(run(arguments), arguments)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+    publish(report(run(arguments), arguments), arguments.out)
 
 
 if __name__ == "__main__":
