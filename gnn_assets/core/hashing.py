@@ -21,7 +21,8 @@ PACKAGE = "gnn_assets"
 _NOT_CONTENT = ("store", "core.errors", "core.config", "core.settings", "core.hashing", "core.plugins")
 # ... but this part of the store shapes the numbers themselves.
 _CONTENT = ("store.panel",)
-# Settings are hashed as values, section by section; the one section that computes is hashed as code.
+# Settings are hashed as values, section by section; the one section that computes is hashed as code, whichever module
+# of the configuration is imported.
 _COMPUTES = {f"{PACKAGE}.core.config": f"{PACKAGE}.core.execution"}
 # Texts joined at once: the result is one value of polars, which may not pass 4 GiB.
 _SLICE_ROWS = 1 << 18
@@ -91,7 +92,7 @@ def code_version(*modules: str) -> str:
     pending = list(modules)
     while pending:
         name = pending.pop()
-        name = _COMPUTES.get(name, name)
+        name = next((code for settings, code in _COMPUTES.items() if _within(name, settings)), name)
         if name in sources or (_in_any(name, _NOT_CONTENT) and not _in_any(name, _CONTENT)):
             continue
         tree = _parsed(name)

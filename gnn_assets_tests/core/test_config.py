@@ -3,8 +3,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from gnn_assets.core import config as config_module
-from gnn_assets.core.config import DEFAULTS_FILE, Config, Section, build_config, profile_names
+from gnn_assets.core.config import DEFAULTS_FILE, AgeLimit, Config, Section, build_config, profile_names
 from gnn_assets.core.errors import ConfigError
 from gnn_assets.core.settings import load_config, read_settings
 
@@ -131,8 +130,16 @@ def test_a_slice_is_plain_data_of_the_sections_named():
     assert part["clock"]["session"] == "2022-12-28"
 
 
+def parts(section):
+    """A section with all that stand in it."""
+    kinds = [field.annotation for field in section.model_fields.values()]
+    below = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+    return [section, *(part for kind in below for part in parts(kind))]
+
+
 def test_no_section_carries_a_default_and_every_number_has_a_comment():
-    sections = [kind for kind in vars(config_module).values() if isinstance(kind, type) and issubclass(kind, Section)]
+    sections = [*parts(Config), AgeLimit]
+    assert len(sections) > 50
     assert all(field.is_required() for kind in sections for field in kind.model_fields.values())
     base = re.sub(r",\n\s+", ", ", DEFAULTS_FILE.read_text(encoding="utf-8").split("profiles:")[0])
     settings = [line for line in base.splitlines() if re.match(r"\s+\w+: *[^{ #]", line)]

@@ -1,5 +1,8 @@
+from pkgutil import iter_modules
+
 import pytest
 
+from gnn_assets.core import config as config_package
 from gnn_assets.core.config import build_config, restored
 from gnn_assets.core.errors import ConfigError
 from gnn_assets.core.hashing import code_version
@@ -34,6 +37,11 @@ def test_what_it_computes_counts_as_code_where_settings_are_used():
         hashing._COMPUTES.update(stand_in)
         hashing.code_version.cache_clear()
     assert code_version("gnn_assets.models.dataset") == used
+
+
+@pytest.mark.parametrize("module", ["", *(f".{part.name}" for part in iter_modules(config_package.__path__))])
+def test_it_counts_whichever_module_of_the_configuration_is_imported(module):
+    assert code_version(f"gnn_assets.core.config{module}") == code_version("gnn_assets.core.execution")
 
 
 def test_stored_sections_come_back_whatever_settings_came_and_went_since():

@@ -1,0 +1,54 @@
+"""What is promoted and published, and the machine's side of things."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gnn_assets.core.config.base import Positive, Share
+from gnn_assets.core.execution import Count, NonNegative, Section
+
+
+class GateConfig(Section):
+    """Limits of the promotion gate."""
+
+    non_inferiority_margin: NonNegative
+    max_rmse_ratio: Positive
+    spread_sigma: Positive
+    max_outside_share: Share
+    min_symbol_share: Share
+
+
+class ForecastsConfig(Section):
+    """What is published."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    history_sessions: Annotated[int, Field(ge=0)]
+    min_calibration_sessions: Count
+
+
+class AgeLimit(Section):
+    """One asset's limits: see the comment above `ages` in the defaults file."""
+
+    age_hours: Positive
+    deadline_hours: Positive
+    rebuild: bool
+
+
+class RuntimeConfig(Section):
+    """The machine's side of things."""
+
+    threads: Count
+    lock_timeout_seconds: NonNegative
+    keep_versions: Count
+    grace_hours: Positive
+    retries: Annotated[int, Field(ge=0)]
+    retry_delay_seconds: NonNegative
+
+
+class AutomationConfig(Section):
+    """When the live profile asks for bars."""
+
+    bars_cron: str
+    timezone: str
+    rebuild_cron: str
+    sensor_interval_seconds: Count
