@@ -1,8 +1,5 @@
 """The asset score_cards on a small platform: what it publishes, the page it keeps and the command that prints it."""
 
-import shutil
-from pathlib import Path
-
 import dagster as dg
 import pytest
 from typer.testing import CliRunner
@@ -17,21 +14,8 @@ from gnn_assets_tests.defs.card_home import MODEL, VERSION, fill_lake, platform_
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    home = tmp_path_factory.mktemp("score_card") / "home"
-    platform = platform_at(home)
-    fill_lake(platform)
-    return home, run(platform)
-
-
-@pytest.fixture
-def home(made, tmp_path) -> Path:
-    return Path(shutil.copytree(made[0], tmp_path / "home"))
-
-
-def test_the_card_is_published_and_shown_as_a_page_and_pictures(made):
-    home, done = made
+def test_the_card_is_published_and_shown_as_a_page_and_pictures(carded):
+    home, done = carded
     platform = platform_at(home)
     card = platform.lake.read(SCORE_CARDS)
     assert set(card["version"]) == {VERSION}
@@ -45,9 +29,9 @@ def test_the_card_is_published_and_shown_as_a_page_and_pictures(made):
     assert all(done.metadata[picture].value.startswith("![") for picture in ("ic_by_year", "calibration"))
 
 
-def test_a_graph_that_cost_warns_without_blocking_and_the_page_before_stays(made, home):
-    assert made[1].checks["graph_added"].passed
-    platform = platform_at(home)
+def test_a_graph_that_cost_warns_without_blocking_and_the_page_before_stays(carded, carded_copy):
+    assert carded[1].checks["graph_added"].passed
+    platform = platform_at(carded_copy)
     fill_lake(platform, version="fedcba9876543210", graph_helps=False)
     check = run(platform).checks["graph_added"]
     assert not check.passed
@@ -58,8 +42,8 @@ def test_a_graph_that_cost_warns_without_blocking_and_the_page_before_stays(made
     assert report_of(platform, "fedc").startswith(f"# Score card: {MODEL} fedcba987654")
 
 
-def test_the_same_again_computes_nothing_and_writes_a_lost_page_anew(home, monkeypatch):
-    platform = platform_at(home)
+def test_the_same_again_computes_nothing_and_writes_a_lost_page_anew(carded_copy, monkeypatch):
+    platform = platform_at(carded_copy)
     page = report_file(platform, VERSION)
     before = page.read_bytes()
     page.unlink()
@@ -68,18 +52,18 @@ def test_the_same_again_computes_nothing_and_writes_a_lost_page_anew(home, monke
     assert page.read_bytes() == before
 
 
-def test_the_command_prints_the_champions_page_or_the_one_asked_for(home):
-    platform = platform_at(home)
+def test_the_command_prints_the_champions_page_or_the_one_asked_for(carded_copy):
+    platform = platform_at(carded_copy)
     serve(platform, VERSION)
-    environment = {"GNN_ASSETS_PROFILE": "test", "GNN_ASSETS_HOME": str(home)}
+    environment = {"GNN_ASSETS_PROFILE": "test", "GNN_ASSETS_HOME": str(carded_copy)}
     page = report_file(platform, VERSION).read_text(encoding="utf-8")
     for arguments in (["report"], ["report", VERSION], ["report", "0123"]):
         told = CliRunner().invoke(app, arguments, env=environment)
         assert (told.exit_code, told.output) == (0, page)
 
 
-def test_a_version_without_exactly_one_page_is_refused_and_those_there_are_named(home):
-    platform = platform_at(home)
+def test_a_version_without_exactly_one_page_is_refused_and_those_there_are_named(carded_copy):
+    platform = platform_at(carded_copy)
     with pytest.raises(MissingArtefact, match="expected one page, was 0 of 1; name one of 0123456789abcdef, or"):
         report_of(platform, "9999")
     with pytest.raises(MissingArtefact, match="was 0 of 1"):

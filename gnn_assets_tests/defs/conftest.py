@@ -1,0 +1,23 @@
+"""The small platform with one score card that more than one file of tests looks at."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gnn_assets_tests.defs.card_home import Done, fill_lake, platform_at, run
+
+
+@pytest.fixture(scope="session")
+def carded(tmp_path_factory) -> tuple[Path, Done]:
+    """A home in which score_cards ran once, and what it said. Read it; to change something, take a copy."""
+    home = tmp_path_factory.mktemp("carded") / "home"
+    platform = platform_at(home)
+    fill_lake(platform)
+    return home, run(platform)
+
+
+@pytest.fixture
+def carded_copy(carded, tmp_path) -> Path:
+    """That home, to be changed."""
+    return Path(shutil.copytree(carded[0], tmp_path / "home"))
