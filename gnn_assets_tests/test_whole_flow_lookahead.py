@@ -162,7 +162,7 @@ class Flow:
             sessions=CALENDAR.between(CONFIG.bars.from_session, self.last),
             symbols=sorted(self.universe["symbol"].unique()),
             fill=CONFIG.execution.fill,
-            rules=CONFIG.bars.rules,
+            config=CONFIG.bars,
         )
 
     @cached_property

@@ -245,7 +245,7 @@ def returns_checks(
         sessions: sessions that can have a return: all in range but the first.
         config: limits.
     """
-    values = pl.col("close_return", "fill_return")
+    values = pl.col("close_return", "fill_return", "held_return")
     broken = returns.filter(pl.any_horizontal(values.is_finite() == False))  # noqa: E712 - null is no False
     counted = (
         pl.DataFrame({"symbol": pl.Series(symbols, dtype=pl.String)})

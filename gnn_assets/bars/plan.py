@@ -40,7 +40,7 @@ def needs(
     answered for is not asked again. A run that was killed goes on where it stood: what has landed is not asked again.
 
     Args:
-        universe: a frame of `UNIVERSE`.
+        universe: a frame of `UNIVERSE`, each membership as long as bars of it are wanted.
         asked: a frame of `BARS_ASKED`: what is in the lake.
         landed: likewise, what has landed since, in this run or one that was killed.
         sources: names, in the order of the chain.

@@ -123,17 +123,20 @@ RETURNS = Table(
         "symbol": pl.String,
         "close_return": pl.Float64,
         "fill_return": pl.Float64,
+        "held_return": pl.Float64,
         "source": pl.String,
     },
     key=("session", "symbol"),
     descriptions={
         "close_return": "log return from the previous session's close to this one's; features and graphs use it",
         "fill_return": "log return from the previous session's fill price to this one's, under the execution setting; "
-        "labels and backtests use it",
+        "labels use it",
+        "held_return": "log return of who holds the symbol, from the last fill price to this session's: over a gap and "
+        "on after the membership as well; backtests use it",
         "source": "whose bars the returns are from: the first of the chain that has both sides",
     },
     monthly=True,
-    schema_version=2,
+    schema_version=3,
 )
 
 SYMBOL_STATUS = Table(

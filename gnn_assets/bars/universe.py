@@ -6,8 +6,9 @@ hindsight.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, Va
 
 from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.core.errors import BadSymbol, UniverseError
+from gnn_assets.core.sessions import Exchanges
 
 FOLDER = Path(__file__).with_name("universes")
 # A symbol ends up in URLs, file names and logs: letters, digits and & only, with . or - between groups, ^ in front.
@@ -132,6 +134,34 @@ def within_membership(rows: pl.DataFrame, universe: pl.DataFrame) -> pl.DataFram
             pl.col("to_session").is_null() | (pl.col("session") <= pl.col("to_session")),
         )
         .drop("from_session", "to_session")
+    )
+
+
+def until_sold(universe: pl.DataFrame, *, exchanges: Exchanges, sessions: int) -> pl.DataFrame:
+    """The universe with each membership that ends prolonged, so that who holds the name can be followed until it sells.
+
+    Args:
+        universe: a frame of `UNIVERSE`.
+        exchanges: the calendars.
+        sessions: sessions of the symbol's own exchange added; fewer where the calendar ends or the symbol rejoins.
+
+    Returns:
+        The rows, their ``to_session`` later.
+
+    Raises:
+        ConfigError: if an exchange is not configured.
+    """
+
+    def followed_until(exchange: str, end: date | None) -> date | None:
+        if end is None:
+            return None
+        axis = exchanges.of(exchange).sessions
+        return max(end, axis[min(bisect_right(axis, end) - 1 + sessions, len(axis) - 1)])
+
+    ends = [followed_until(*row) for row in universe.select("exchange", "to_session").iter_rows()]
+    rejoins = pl.col("from_session").shift(-1).over("symbol", order_by="from_session") - timedelta(days=1)
+    return universe.with_columns(to_session=pl.Series(ends, dtype=pl.Date)).with_columns(
+        to_session=pl.when(pl.col("to_session").is_not_null()).then(pl.min_horizontal("to_session", rejoins))
     )
 
 

@@ -10,6 +10,7 @@ from gnn_assets.bars.chain import Chain, open_chain, source_plugin
 from gnn_assets.bars.failover import Answered, gather, usable
 from gnn_assets.bars.plan import needs
 from gnn_assets.bars.schema import BARS_ASKED
+from gnn_assets.bars.universe import until_sold
 from gnn_assets.core.errors import ConfigError, Malformed
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.plots import table
@@ -67,7 +68,7 @@ class Asking:
         landed = platform.landing.landed()
         self._number = 1 + max((answer.facts["number"] for answer in landed), default=0)
         gaps = needs(
-            self._universe,
+            until_sold(self._universe, exchanges=platform.exchanges, sessions=config.bars.sessions_after_membership),
             asked,
             landed=answered(landed, late=False).select(list(BARS_ASKED.columns)),
             sources=[source.name for source in self._chain.opened],

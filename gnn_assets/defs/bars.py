@@ -56,7 +56,7 @@ def _returns(run: StageRun) -> pl.DataFrame:
 
     Adjusted for splits and dividends as they are read, inside one source; the first source of the chain that has both
     sides of a return gives it. A missing session gives no return across it. A symbol whose bars fail today keeps its
-    past returns, or the past would depend on today.
+    past returns, or the past would depend on today. What a holder earns goes on over gaps and after the membership.
     """
     config, platform = run.config, run.platform
     return returns_of(
@@ -68,7 +68,7 @@ def _returns(run: StageRun) -> pl.DataFrame:
         sessions=platform.calendar.between(config.bars.from_session, platform.last_session),
         symbols=run.symbols,
         fill=config.execution.fill,
-        rules=config.bars.rules,
+        config=config.bars,
     )
 
 
@@ -80,7 +80,7 @@ def _actions_version(platform: Platform) -> dict[str, str]:
 def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
     last: date = returns["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     sessions = run.platform.calendar.between(run.config.bars.from_session, last)[1:]
-    fresh = set(returns.filter(pl.col("session") == last)["symbol"])
+    fresh = set(returns.filter(pl.col("session") == last, pl.col("close_return").is_not_null())["symbol"])
     # A symbol whose membership has ended is none of today's, and was one of its time: it did not fail.
     today = pl.DataFrame({"symbol": run.symbols, "session": last}, schema={"symbol": pl.String, "session": pl.Date})
     expected = within_membership(today, run.read(UNIVERSE))["symbol"]

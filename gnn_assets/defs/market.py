@@ -13,7 +13,7 @@ from gnn_assets.models.bars import Bars
 from gnn_assets.store.panel import to_panel
 from gnn_assets.store.panels import Panel, PanelData
 
-RETURN_FIELDS = ("close_return", "fill_return")
+RETURN_FIELDS = ("close_return", "fill_return", "held_return")
 FIELDS = (*VALUES, *RETURN_FIELDS)
 
 

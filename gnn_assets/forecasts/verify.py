@@ -126,7 +126,7 @@ def market_at(
         sessions=calendar.between(config.bars.from_session, session),
         symbols=sorted({*symbols, *universe["symbol"]}),
         fill=config.execution.fill,
-        rules=config.bars.rules,
+        config=config.bars,
         known_at=known_at,
     )
     sessions = calendar.between(returns["session"].min(), session)  # ty: ignore[invalid-argument-type] - a Date column

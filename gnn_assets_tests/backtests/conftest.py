@@ -45,7 +45,7 @@ def market(weekdays: list[date]) -> Market:
         "equal_weight": np.ones((400, 12)),
     }
     returns = from_panel(fill_TxN, "fill_return", sessions=sessions, symbols=symbols).with_columns(
-        close_return=pl.col("fill_return"), source=pl.lit("simulated")
+        close_return=pl.col("fill_return"), held_return=pl.col("fill_return"), source=pl.lit("simulated")
     )
     # The first 60 sessions train, the rest are scored in two folds.
     scored = sessions[60:]

@@ -210,7 +210,14 @@ def test_a_stale_run_that_ended_is_history():
 
 def returns_of(symbols):
     rows = [
-        {"session": session, "symbol": symbol, "close_return": 0.0, "fill_return": 0.0, "source": "sample"}
+        {
+            "session": session,
+            "symbol": symbol,
+            "close_return": 0.0,
+            "fill_return": 0.0,
+            "held_return": 0.0,
+            "source": "sample",
+        }
         for symbol in symbols
         for session in DAYS[1:]
     ]
@@ -234,7 +241,7 @@ def test_coverage_counts_symbols_without_any_return_and_exactly_the_limit_passes
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("column", ["close_return", "fill_return"])
+@pytest.mark.parametrize("column", ["close_return", "fill_return", "held_return"])
 def test_a_return_that_is_not_finite_is_named_and_a_null_is_not(value, column):
     good = returns_of(SYMBOLS)
     second = (pl.col("symbol") == "B") & (pl.col("session") == DAYS[2])

@@ -51,7 +51,7 @@ def made(rows, actions=None, *, fill="close_next", sources=("sample",), venues=N
         sessions=days,
         symbols=settings.pop("symbols", tuple(venues)),
         fill=fill,
-        rules=config().bars.rules,
+        config=settings.pop("config", config().bars),
         **settings,
     )
 
@@ -61,7 +61,8 @@ def float32(values):
 
 
 def by_session(frame, column="close_return", symbol="A"):
-    return dict(frame.filter(pl.col("symbol") == symbol).select("session", column).iter_rows())
+    told = frame.filter(pl.col("symbol") == symbol, pl.col(column).is_not_null())
+    return dict(told.select("session", column).iter_rows())
 
 
 def test_returns_are_log_differences_of_adjacent_closes():
@@ -83,7 +84,9 @@ def test_every_value_is_one_that_float32_can_hold():
 
 def test_a_gap_gives_no_return_into_it_or_across_it():
     known = bars({"A": [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]}).filter(pl.col("session") != DAYS[1])
-    assert made(told_by("sample", known))["session"].to_list() == list(DAYS[3:])
+    frame = made(told_by("sample", known))
+    for column in ("close_return", "fill_return"):
+        assert list(by_session(frame, column)) == list(DAYS[3:])
 
 
 def test_the_bar_before_the_first_session_wanted_may_lie_earlier():
@@ -110,7 +113,89 @@ def test_a_symbol_that_nobody_asked_for_or_nobody_told_of_has_no_row():
 def test_returns_outside_a_membership_are_left_out_and_its_first_session_has_one():
     members = universe(NEW_YORK).with_columns(from_session=pl.lit(DAYS[2]), to_session=pl.lit(DAYS[4]))
     frame = made(told_by("sample", {"A": [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]}), members=members)
-    assert frame["session"].to_list() == list(DAYS[2:5])
+    for column in ("close_return", "fill_return"):
+        assert list(by_session(frame, column)) == list(DAYS[2:5])
+
+
+# ---- what a holder earns --------------------------------------------------------------------------------------------
+
+
+def test_a_holder_earns_the_fill_return_and_over_a_gap_the_whole_move():
+    """Halted at 11, it comes back at 4.4: no model may learn from that, and no holder escapes it."""
+    known = bars({"A": [10.0, 11.0, 99.0, 99.0, 4.4, 4.5]}).filter(~pl.col("session").is_in(DAYS[2:4]))
+    frame = made(told_by("sample", known))
+    assert by_session(frame, "fill_return") == {
+        DAYS[1]: float32(math.log(1.1)),
+        DAYS[5]: float32(math.log(4.5 / 4.4)),
+    }
+    assert by_session(frame, "held_return") == {
+        DAYS[1]: float32(math.log(1.1)),
+        DAYS[4]: float32(math.log(0.4)),
+        DAYS[5]: float32(math.log(4.5 / 4.4)),
+    }
+
+
+def test_an_open_that_is_missing_is_a_gap_for_who_fills_at_the_open():
+    closes = bars({"A": [10.0, 12.0, 14.0, 14.0, 14.0, 14.0]})
+    opens = closes.with_columns(open=pl.Series([10.0, 13.0, None, 5.2, 6.5, 6.5], dtype=pl.Float64))
+    held = by_session(made(told_by("sample", opens), fill="open_next"), "held_return")
+    assert held == {
+        day: float32(math.log(ratio))
+        for day, ratio in {DAYS[1]: 1.3, DAYS[3]: 0.4, DAYS[4]: 6.5 / 5.2, DAYS[5]: 1.0}.items()
+    }
+
+
+def test_what_is_paid_and_split_in_a_gap_is_the_holders():
+    """One share at 100: 4 paid, then 2 for 1, then 1 paid for each of two, and they are worth 45 each."""
+    known = bars({"A": [100.0, 99.0, 99.0, 99.0, 45.0]}).filter(~pl.col("session").is_in(DAYS[1:4]))
+    actions = actions_of(("A", DAYS[1], "dividend", 4.0), ("A", DAYS[2], "split", 2.0), ("A", DAYS[3], "dividend", 1.0))
+    held = by_session(made(told_by("sample", known, basis="raw"), actions), "held_return")
+    assert held == {DAYS[4]: float32(math.log((2 * 45 + 4 + 2 * 1) / 100))}
+
+
+def test_nobody_knows_what_a_holder_earned_over_a_move_that_looks_like_a_split():
+    known = bars({"A": [100.0, 101.0, 99.0, 50.0, 50.5, 50.0]}).filter(pl.col("session") != DAYS[2])
+    held = by_session(made(told_by("sample", known)), "held_return")
+    assert list(held) == [DAYS[1], DAYS[4], DAYS[5]]
+
+
+def test_a_holder_is_followed_after_the_membership_for_as_long_as_it_takes_to_sell():
+    members = universe(NEW_YORK).with_columns(from_session=pl.lit(DAYS[1]), to_session=pl.lit(DAYS[2]))
+    rows = told_by("sample", {"A": [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]})
+    brief = config().bars.model_copy(update={"sessions_after_membership": 2})
+    frame = made(rows, members=members, config=brief)
+    assert list(by_session(frame, "close_return")) == list(DAYS[1:3])
+    assert list(by_session(frame, "held_return")) == list(DAYS[1:5])
+    assert by_session(frame, "held_return")[DAYS[4]] == float32(math.log(14 / 13))
+
+
+def test_a_symbol_that_rejoins_is_there_once_a_session():
+    again = pl.concat(
+        [
+            universe(NEW_YORK).with_columns(from_session=pl.lit(first), to_session=pl.lit(last, dtype=pl.Date))
+            for first, last in ((DAYS[0], DAYS[1]), (DAYS[4], None))
+        ]
+    )
+    frame = made(told_by("sample", {"A": [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]}), members=again)
+    assert list(by_session(frame, "close_return")) == [DAYS[1], DAYS[4], DAYS[5]]
+    assert frame.filter(pl.col("symbol") == "A")["session"].to_list() == list(DAYS[1:])
+
+
+def test_what_another_source_told_in_a_gap_is_not_earned_twice():
+    """The first source knows the ends, the second the middle: a holder earns what lies between the ends, once."""
+    closes = [10.0, 11.0, 12.0, 9.0, 8.0, 4.0]
+    first = told_by("first", bars({"A": closes}).filter(~pl.col("session").is_in(DAYS[1:5])))
+    scaled = bars({"A": [3 * price for price in closes]}).filter(pl.col("session").is_in(DAYS[1:4]))
+    rows = pl.concat([first, told_by("second", scaled)])
+    frame = made(rows, sources=("first", "second"))
+    held = by_session(frame, "held_return")
+    assert list(held) == [DAYS[2], DAYS[3], DAYS[5]]
+    assert sum(held.values()) == float32(math.log(4 / 10))
+    assert dict(frame.select("session", "source").iter_rows()) == {
+        DAYS[2]: "second",
+        DAYS[3]: "second",
+        DAYS[5]: "first",
+    }
 
 
 # ---- adjustment at read --------------------------------------------------------------------------------------------
@@ -323,10 +408,17 @@ def test_returns_are_those_of_a_holder_as_pandas_counts_them(closes, paid, split
     raw = worth / shares  # what a raw source tells when the holder's worth moves without a jump
     dividends = pd.Series(paid, index=DAYS) / shares  # for one share after the split
     expected = np.log((worth + pd.Series(paid, index=DAYS)) / worth.shift()).dropna()
+    received = pd.Series(paid, index=DAYS).cumsum()
+    told = worth.dropna()
+    held = np.log((told + received[told.index] - received[told.index].shift()) / told.shift()).dropna()
     known = bars({"A": raw.to_list()}).filter(pl.col("close").is_finite())
     kinds = (("split", pd.Series(split, index=DAYS)), ("dividend", dividends))
     actions = actions_of(*(("A", day, kind, value) for kind, series in kinds for day, value in series.items()))
-    got = by_session(made(told_by("sample", known, basis="raw"), actions))
+    frame = made(told_by("sample", known, basis="raw"), actions)
+    kept = by_session(frame, "held_return")
+    assert list(kept) == list(held.index)
+    assert list(kept.values()) == float32(held.to_list())
+    got = by_session(frame)
     assert list(got) == list(expected.index)
     assert list(got.values()) == pytest.approx(list(expected), rel=1e-6, abs=1e-7)
 

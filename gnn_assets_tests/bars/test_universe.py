@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.bars.schema import UNIVERSE
-from gnn_assets.bars.universe import check_symbol, read_universe, symbols_of, within_membership
+from gnn_assets.bars.universe import check_symbol, read_universe, symbols_of, until_sold, within_membership
 from gnn_assets.core.errors import BadSymbol, UniverseError
+from gnn_assets_tests.bars.market import exchanges
 
 GOOD: dict[str, Any] = {
     "survivor_only": False,
@@ -113,6 +114,24 @@ def test_rows_outside_a_membership_are_left_out_both_ends_belonging_to_it(read):
     days = pl.date_range(date(2020, 1, 2), date(2020, 1, 8), eager=True).alias("session")
     kept = within_membership(days.to_frame().with_columns(symbol=pl.lit("XOM")), universe)["session"].to_list()
     assert kept == [date(2020, 1, day) for day in (3, 4, 5, 6, 7)]
+
+
+def test_a_name_that_left_is_followed_for_some_sessions_and_until_it_rejoins_at_most(read):
+    universe = pl.concat(
+        [
+            read(changed(0, from_session="2022-01-05", to_session="2022-01-14")),  # a Friday before a holiday
+            read(changed(0, from_session="2022-01-21")).filter(pl.col("symbol") == "XOM"),
+        ]
+    )
+
+    def ends(sessions):
+        rows = until_sold(universe, exchanges=exchanges(), sessions=sessions)
+        return rows.filter(pl.col("symbol") == "XOM")["to_session"].to_list()
+
+    assert ends(2) == [date(2022, 1, 19), None]
+    assert ends(60) == [date(2022, 1, 20), None]
+    others = until_sold(universe, exchanges=exchanges(), sessions=2).filter(pl.col("symbol") != "XOM")
+    assert others["to_session"].null_count() == others.height
 
 
 @pytest.mark.parametrize("ticker", ["ON", "NO", "TRUE", "Y", "123"])

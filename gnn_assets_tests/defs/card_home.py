@@ -59,7 +59,7 @@ def fill_lake(platform, *, version=VERSION, graph_helps=True):
     ]
     returns = RETURNS.conform(
         from_panel(fill_TxN, "fill_return", sessions=sessions, symbols=SYMBOLS).with_columns(
-            close_return=pl.col("fill_return"), source=pl.lit("simulated")
+            close_return=pl.col("fill_return"), held_return=pl.col("fill_return"), source=pl.lit("simulated")
         )
     )
     scores = OOS_PREDICTIONS.conform(

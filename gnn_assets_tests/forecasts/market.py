@@ -166,7 +166,7 @@ def returns_frame(history: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
         sessions=sessions(),
         symbols=SYMBOLS,
         fill=CONFIG.execution.fill,
-        rules=CONFIG.bars.rules,
+        config=CONFIG.bars,
     )
 
 

@@ -19,7 +19,7 @@ from gnn_assets_tests.lookahead import assert_no_lookahead
 CLOSES = 100 * np.exp(np.nancumsum(panel(), axis=0))
 TOLD = bars({symbol: CLOSES[:, column] for column, symbol in enumerate(SYMBOLS)}, dates=SESSIONS)
 # A wild price must get past the refusal of jumps, to do its harm further down.
-RULES = build_config("test", {"bars": {"rules": {"max_abs_log_return": 1000.0}}}).bars.rules
+BARS = build_config("test", {"bars": {"rules": {"max_abs_log_return": 1000.0}}}).bars
 END = exchanges().primary.available_at(SESSIONS[-1])
 
 
@@ -34,7 +34,7 @@ def returns_from(told):
         exchange_of={},
         exchanges=exchanges(),
         now=END,
-        config=RULES,
+        config=BARS.rules,
     ).good
     return returns_of(
         record(MARKET_BARS.empty(), good.select(*FETCHED_COLUMNS), at=END),
@@ -45,7 +45,7 @@ def returns_from(told):
         sessions=SESSIONS,
         symbols=SYMBOLS,
         fill="close_next",
-        rules=RULES,
+        config=BARS,
     )
 
 

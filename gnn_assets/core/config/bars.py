@@ -35,6 +35,7 @@ class BarsConfig(Section):
     sources: Annotated[tuple[Name, ...], Field(min_length=1)]
     from_session: date
     overlap_sessions: Count
+    sessions_after_membership: Count
     min_symbol_coverage: Share
     min_success_share: Share
     max_quarantine_share: Share
