@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -213,8 +214,13 @@ class MarketHome:
             Home.fresh(self.path)
             self.write_universe(self.symbols)
 
-    def write_universe(self, symbols: Sequence[str]) -> None:
-        members = [{"symbol": symbol, "tier": "core", "sector": "Energy"} for symbol in symbols]
+    def write_universe(self, symbols: Sequence[str], *, left: Mapping[str, date] = MappingProxyType({})) -> None:
+        """Members from the first session on, some of them until they left."""
+        members = [
+            {"symbol": symbol, "tier": "core", "sector": "Energy"}
+            | ({"to_session": left[symbol]} if symbol in left else {})
+            for symbol in symbols
+        ]
         content = {"survivor_only": False, "from_session": self.first, "exchange": "XNYS", "symbols": members}
         (self.path / "universe.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from gnn_assets.core.config.backtests import BacktestsConfig, VerdictConfig
 from gnn_assets.core.config.bars import BarsConfig, UniverseConfig
@@ -41,6 +41,16 @@ class Config(Section):
     ages: dict[str, AgeLimit]
     runtime: RuntimeConfig
     automation: AutomationConfig
+
+    @model_validator(mode="after")
+    def _who_left_is_followed_until_it_is_sold(self) -> "Config":
+        followed, between = self.bars.sessions_after_membership, self.backtests.rebalance_sessions
+        if between > followed:
+            raise ValueError(
+                f"bars.sessions_after_membership must be at least backtests.rebalance_sessions, {between}, or a name "
+                f"that left the universe is taken for delisted before it can be sold, was {followed}"
+            )
+        return self
 
     def slice(self, *sections: str) -> dict[str, Any]:
         """The named sections as plain JSON data: the part of the configuration an asset depends on.
