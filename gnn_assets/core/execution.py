@@ -41,6 +41,7 @@ class ExecutionConfig(Section):
     max_participation: Annotated[float, Field(gt=0, le=1)]
     liquidity_sessions: Annotated[int, Field(ge=2)]
     borrow_bps_a_year: Annotated[float, Field(ge=0, le=100_000)]
+    financing_bps_a_year: Annotated[float, Field(ge=0, le=100_000)]
     delisting: DelistingConfig
     # Beyond that no broker lends on shares.
     leverage: Annotated[float, Field(gt=0, le=4)]
