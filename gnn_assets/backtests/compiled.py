@@ -16,6 +16,8 @@ from numba import njit
 
 # What is left of a position below this share of the portfolio is what rounding left of nothing.
 DUST = 1e-12
+# What is held long beyond the portfolio's value by no more than that (share) is what rounding made of all of it.
+_ROUNDING = 1e-9
 
 
 class Market(NamedTuple):
@@ -23,9 +25,9 @@ class Market(NamedTuple):
 
     Args:
         simple_TxN: float64, simple return from the last price there was to this session's fill; NaN without a price.
-        traded_TxN: float64, average daily traded value known at the close (quote currency), NaN where unknown; no rows
-            if nothing is known.
-        volatility_TxN: float64, deviation of daily returns known at the close, likewise.
+        traded_TxN: float64, average daily traded value known at the close (quote currency): 0 where nothing can be traded,
+            NaN where anything can; no rows if nothing is known.
+        volatility_TxN: float64, deviation of daily returns known at the close, NaN where unknown; no rows likewise.
     """
 
     simple_TxN: np.ndarray
@@ -92,6 +94,7 @@ class Rules(NamedTuple):
         capital: value in the beginning (quote currency).
         participation: most of the average daily traded value in one trade (share).
         borrow: cost of one session (share of the short value).
+        financing: cost of one session (share of the long value above the portfolio's own).
         delisting_sessions: sessions without a price that end a position.
         delisting_return: what a long one then earns (simple return).
         leverage: most of long and short value together at a trade.
@@ -107,6 +110,7 @@ class Rules(NamedTuple):
     capital: float
     participation: float
     borrow: float
+    financing: float
     delisting_sessions: int
     delisting_return: float
     leverage: float
@@ -124,6 +128,7 @@ class Books(NamedTuple):
     commission_T: np.ndarray
     slippage_T: np.ndarray
     borrow_T: np.ndarray
+    financing_T: np.ndarray
     long_T: np.ndarray
     short_T: np.ndarray
     held_T: np.ndarray
@@ -287,9 +292,12 @@ def _goals(market, rules, state, total, n_held, n_wanted, t, exposure, worth):
     known = len(market.traded_TxN) > 0
     n_names = 0
     for i in range(n_held):
-        state.value_N[state.held_N[i]] /= total
-        names_N[n_names] = state.held_N[i]
-        n_names += 1
+        n = state.held_N[i]
+        state.value_N[n] /= total
+        # Beside something that grew beyond all numbers nothing is left of it: a name must not be listed twice.
+        if state.value_N[n] != 0.0:
+            names_N[n_names] = n
+            n_names += 1
     size = 0.0
     for i in range(n_wanted):
         n = state.wanted_N[i]
@@ -383,15 +391,17 @@ def simulate(market, ranks, targets, picks, signal_T, rules, books):
     )
     n_held = n_wanted = 0
     total = equity = peak = 1.0
-    short = 0.0
+    long = short = 0.0
     decided = applied = signalled = False
     for t in range(n_sessions):
         borrow = rules.borrow * short / total
+        financing = rules.financing * (long / total - 1.0) if long > (1.0 + _ROUNDING) * total else 0.0
         earned, long, short, n_held = _earn(market.simple_TxN[t], t, rules, state, n_held)
         gross = max(earned / total, -1.0)
         total += earned
-        grown = 1.0 + gross - borrow
+        grown = 1.0 + gross - borrow - financing
         books.gross_T[t], books.borrow_T[t] = gross, min(borrow, 1.0 + gross)
+        books.financing_T[t] = min(financing, 1.0 + gross - books.borrow_T[t])
         if not grown > 0.0:
             books.net_T[t] = -1.0
             return
@@ -419,7 +429,9 @@ def simulate(market, ranks, targets, picks, signal_T, rules, books):
             books.turnover_T[t], books.without_impact_T[t] = turnover, unknown
             books.commission_T[t] = paid * turnover * rules.commission
             books.slippage_T[t] = paid * slippage
-        books.net_T[t] = gross - books.borrow_T[t] - (books.commission_T[t] + books.slippage_T[t])
+        books.net_T[t] = (
+            gross - books.borrow_T[t] - books.financing_T[t] - (books.commission_T[t] + books.slippage_T[t])
+        )
         if cost >= 1.0:
             books.net_T[t] = -1.0
             return

@@ -3,8 +3,10 @@
     commission, half spread, slippage    shares of the traded value
     impact                               impact x daily volatility x root of (traded value / average daily traded value)
     borrow                               share of the short value a year, paid each session
+    financing                            share of the borrowed cash a year, likewise
 
-Where average or volatility is not known, the impact is absent, and who asks is told so.
+Where average or volatility is not known, the impact is absent, and who asks is told so. Cash is borrowed for the long
+value above the portfolio's own: what short positions brought in stays with their lender.
 
 References:
     R. Almgren, C. Thum, E. Hauptmann, H. Li, Direct Estimation of Equity Market Impact, Risk 18 (2005).
@@ -31,8 +33,10 @@ class Costs:
 
     Args:
         execution: rates, coefficient of the impact, largest participation.
-        traded_TxN: float64, average daily traded value (quote currency), NaN where unknown; no rows if nothing is.
-        volatility_TxN: float64, standard deviation of daily log returns, likewise.
+        traded_TxN: float64, average daily traded value (quote currency). On a session that knows it of some names, 0 for
+            the others: of what nobody is known to trade nothing can be bought or sold. On one that knows it of none,
+            before a source's volumes begin, NaN: trades have no largest size. No rows if nothing is known at all.
+        volatility_TxN: float64, standard deviation of daily log returns, NaN where unknown; no rows likewise.
 
     Known at: row d at the close of session d. A fill of session t pays by row t − fill lag.
     """
@@ -49,6 +53,8 @@ class Costs:
             return cls(execution, nothing, nothing)
         window, first = execution.liquidity_sessions, len(bars.sessions) - n_sessions
         traded_TxN = trailing_mean(bars.value_TxN, window, min_share=_MIN_SHARE)
+        unknown_TxN = np.isnan(traded_TxN)
+        traded_TxN[unknown_TxN & ~unknown_TxN.all(axis=1, keepdims=True)] = 0.0
         volatility_TxN = trailing_deviation(bars.close_return_TxN, window, min_share=_MIN_SHARE)
         return cls(
             execution, *(np.ascontiguousarray(values_TxN[first:]) for values_TxN in (traded_TxN, volatility_TxN))
@@ -67,6 +73,10 @@ class Costs:
     def borrow(self, config: BacktestsConfig) -> float:
         """Cost of one session, as a share of the short value."""
         return self.execution.borrow_bps_a_year * _BASIS_POINT / config.sessions_per_year
+
+    def financing(self, config: BacktestsConfig) -> float:
+        """Cost of one session, as a share of the borrowed cash."""
+        return self.execution.financing_bps_a_year * _BASIS_POINT / config.sessions_per_year
 
     def impact(self, values_N: np.ndarray, *, row: int) -> np.ndarray:
         """What moving the market costs.
@@ -95,11 +105,3 @@ class Costs:
             float64 (N,), quote currency.
         """
         return values_N * (self.commission + self.slippage) + np.nan_to_num(self.impact(values_N, row=row))
-
-    def largest_trades(self, *, row: int) -> np.ndarray | None:
-        """Value of each name that one trade may take (N,) in quote currency, NaN where unknown; None if nothing is known.
-
-        Args:
-            row: the last session known.
-        """
-        return self.execution.max_participation * self.traded_TxN[row] if len(self.traded_TxN) else None

@@ -23,6 +23,7 @@ from gnn_assets.backtests.hypotheses import Hypothesis
 from gnn_assets.backtests.intervals import sharpe_interval
 from gnn_assets.backtests.metrics import mean, sharpe
 from gnn_assets.backtests.overfitting import overfitting
+from gnn_assets.backtests.shaping import unshaped
 from gnn_assets.backtests.significance import (
     Interval,
     corrected_mean_interval,
@@ -34,6 +35,7 @@ from gnn_assets.backtests.thresholds import Event
 from gnn_assets.backtests.trials import Record, Trials, trials_behind
 from gnn_assets.backtests.verdict import BENCHMARK, WORDS, Evidence, Verdict, judge
 from gnn_assets.core.config import BacktestsConfig, Config, ExecutionConfig
+from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.models.bars import Bars
 
 
@@ -86,22 +88,28 @@ def trade(
     hypotheses: Sequence[Hypothesis],
     scores: Mapping[str, np.ndarray],
     fill_returns_TxN: np.ndarray,
+    held_returns_TxN: np.ndarray,
     *,
     bars: Bars,
     execution: ExecutionConfig,
     config: BacktestsConfig,
     threads: int,
+    sectors_TxN: np.ndarray | None = None,
+    calendar: SessionCalendar | None = None,
 ) -> Outcomes:
     """Simulates a batch, every model's hypotheses in one sweep.
 
     Args:
         hypotheses: what is held.
         scores: model → float (T, N), unitless, NaN where there is none.
-        fill_returns_TxN: float (T, N), log return from the previous row's fill price to this row's.
+        fill_returns_TxN: float (T, N), log return from the previous row's fill price to this row's: outcomes of ICs.
+        held_returns_TxN: float (T, N), likewise of who holds a name, over gaps and after its membership: what is earned.
         bars: of the same names, up to the last row and from before it.
         execution: fill and costs, the same for all.
-        config: calendar and caps of equal weight, which holds every name any model scores.
+        config: calendar and cap of equal weight, which holds every name any model scores, unshaped and without a brake.
         threads: portfolios simulated at a time.
+        sectors_TxN: int (T, N), the sector of each name, −1 where it is not known; only needed by a cap on sectors.
+        calendar: the exchange's sessions; only needed by sizes for gaps.
 
     Known at: as `sweep`.
 
@@ -110,7 +118,7 @@ def trade(
     """
     labels_TxN = realised_labels(fill_returns_TxN, execution=execution)
     scored_TxN = np.logical_or.reduce([np.isfinite(panel_TxN) for panel_TxN in scores.values()])
-    equal = Hypothesis(model=BENCHMARK, settings={}, config=config.model_copy(update={"strategy": BENCHMARK}))
+    equal = Hypothesis(model=BENCHMARK, settings={}, config=unshaped(config).model_copy(update={"strategy": BENCHMARK}))
     # Apart from the models' own names: a hypothesis may trade the scores of the baseline that is called the same.
     groups: dict[str | None, tuple[np.ndarray | None, list[Hypothesis]]] = {
         None: (np.where(scored_TxN, 0.0, np.nan), [equal])
@@ -120,7 +128,15 @@ def trade(
     net: dict[int, np.ndarray] = {}
     for panel_TxN, own in groups.values():
         variants = [Variant(execution, hypothesis.config) for hypothesis in own]
-        books = sweep(panel_TxN, fill_returns_TxN, variants, threads=threads, bars=bars)
+        books = sweep(
+            panel_TxN,
+            held_returns_TxN,
+            variants,
+            threads=threads,
+            bars=bars,
+            sectors_TxN=sectors_TxN,
+            calendar=calendar,
+        )
         net |= {id(hypothesis): book.net_T for hypothesis, book in zip(own, books, strict=True)}
     ic = {model: information_coefficients(panel_TxN, labels_TxN) for model, panel_TxN in scores.items()}
     unknown_T = np.full(len(fill_returns_TxN), np.nan)

@@ -7,6 +7,9 @@
         grid: {held: [3, 5]}
       - strategies: [momentum]
         grid: {strategies.momentum.window: [126, 252]}
+      - models: [blend]
+        strategies: [top_k]
+        grid: {portfolios.method: [hierarchical, null], sizing.volatility: [0.1]}
 
 A strategy that reads no scores is judged once, whatever models stand beside it. A grid names settings of `backtests`
 that make a portfolio; what says how sure one is of it is the same for all.
@@ -29,7 +32,8 @@ from gnn_assets.core.hashing import json_hash
 from gnn_assets.core.plugins import load_plugin, plugin_names
 
 # Settings a grid may vary: what the engine trades by. The strategy has a place of its own.
-VARIED = ("held", "hysteresis", "max_weight", "rebalance", "rebalance_sessions", "brake", "strategies")
+_SHAPING = ("portfolios", "sizing")
+VARIED = ("held", "hysteresis", "max_weight", "rebalance", "rebalance_sessions", "brake", "strategies", *_SHAPING)
 _SCORES = "scores"
 _SHOWN = 16  # digits of a hash
 
@@ -71,7 +75,9 @@ class Hypothesis:
     @property
     def name(self) -> str:
         """Model, strategy and settings, for people; no two of a batch have the same."""
-        told = ", ".join(f"{name.rsplit('.', 1)[-1]} {value}" for name, value in self.settings.items())
+        told = ", ".join(
+            f"{_short(name)} {'none' if value is None else value}" for name, value in self.settings.items()
+        )
         strategy = " ".join(part for part in (self.model, self.config.strategy) if part)
         return f"{strategy} ({told})" if told else strategy
 
@@ -117,6 +123,11 @@ def hypotheses_of(batch: Batch, *, models: Collection[str], config: BacktestsCon
                 )
             found[hypothesis.name] = hypothesis
     return tuple(found.values())
+
+
+def _short(setting: str) -> str:
+    """A setting's last word, which names it but for those of optimiser and sizes: several of them end alike."""
+    return setting if setting.startswith(_SHAPING) else setting.rsplit(".", 1)[-1]
 
 
 def _of_group(group: Group, *, place: str, models: Collection[str], config: BacktestsConfig) -> Iterator[Hypothesis]:

@@ -75,7 +75,7 @@ def outcomes(
     costs: Costs,
     config: BacktestsConfig,
 ) -> np.ndarray:
-    """What each row earned from its fill to the next row's, net of the costs of its trades and of lent shares.
+    """What each row earned from its fill to the next row's, net of the costs of its trades, of lent shares and of borrowed cash.
 
     The arguments are those of `kelly_sizes`.
 
@@ -92,7 +92,8 @@ def outcomes(
         weights_N, start = weights_RxN[place], row + execution.fill_lag
         trades_N = execution.capital * np.abs(weights_N - before_N)
         paid = costs.of_trades(trades_N, row=row).sum() / execution.capital
-        paid += np.maximum(-weights_N, 0.0).sum() * costs.borrow(config) * (end - start)
+        lent, borrowed = np.maximum(-weights_N, 0.0).sum(), max(np.maximum(weights_N, 0.0).sum() - 1.0, 0.0)
+        paid += (lent * costs.borrow(config) + borrowed * costs.financing(config)) * (end - start)
         gain, before_N = held(weights_N, fill_returns_TxN[start + 1 : end + 1])
         outcomes_R[place] = gain - paid
     return outcomes_R

@@ -22,9 +22,12 @@ from skfolio.prior import BasePrior, ReturnDistribution
 
 from gnn_assets.core.errors import ModelError
 
-# One solver for every machine, with one method of its own and one thread: other ones give other last digits.
+# One solver for every machine, with one method of its own and one thread: other ones give other last digits. Where it
+# is not sure of a solution as exact as the first tolerance (duality gap, absolute and relative), the second will do.
 _SOLVER = "CLARABEL"
-_SOLVER_PARAMS = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "direct_solve_method": "qdldl", "max_threads": 1}
+_SOLVER_PARAMS = {"direct_solve_method": "qdldl", "max_threads": 1}
+_TOLERANCES = (1e-10, 1e-8)
+_UNSOLVED = (SkfolioError, cvxpy.SolverError, np.linalg.LinAlgError, ValueError, UserWarning)
 # A solution misses its own constraints by no more than that (share of the portfolio).
 _FEASIBLE = 1e-6
 
@@ -58,15 +61,24 @@ def solved(problem: Problem) -> np.ndarray:
         ModelError: if the solver finds none, or none it is sure of.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Solution may be inaccurate", category=UserWarning)
-            weights_M = np.asarray(_optimiser(problem).fit(np.zeros((1, len(problem.expected_M)))).weights_, np.float64)
-    except (SkfolioError, cvxpy.SolverError, np.linalg.LinAlgError, ValueError, UserWarning) as error:
-        raise ModelError(f"{problem.method}: {' '.join(str(error).split())}") from error
+        weights_M = _fitted(problem, _TOLERANCES[0])
+    except _UNSOLVED:
+        try:
+            weights_M = _fitted(problem, _TOLERANCES[1])
+        except _UNSOLVED as error:
+            raise ModelError(f"{problem.method}: {' '.join(str(error).split())}") from error
     if not (abs(weights_M.sum() - 1.0) <= _FEASIBLE and weights_M.min() >= -_FEASIBLE):
         raise ModelError(f"{problem.method}: a solution outside of its constraints, of sum {weights_M.sum()}")
     weights_M = np.maximum(weights_M, 0.0)
     return np.minimum(weights_M / weights_M.sum(), problem.max_weight)
+
+
+def _fitted(problem: Problem, tolerance: float) -> np.ndarray:
+    """The solver's weights (M,), if it is sure of them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Solution may be inaccurate", category=UserWarning)
+        fitted = _optimiser(problem, tolerance).fit(np.zeros((1, len(problem.expected_M))))
+    return np.asarray(fitted.weights_, np.float64)
 
 
 class _Told(BasePrior):
@@ -84,20 +96,19 @@ class _Told(BasePrior):
         return self
 
 
-def _optimiser(problem: Problem) -> MeanRisk | HierarchicalRiskParity | RiskBudgeting:
+def _optimiser(problem: Problem, tolerance: float) -> MeanRisk | HierarchicalRiskParity | RiskBudgeting:
     # In units of the mean volatility the solver's tolerances mean the same in every market, and no solution changes.
     unit = np.sqrt(np.diag(problem.covariance_MxM).mean()) or 1.0
     prior = _Told(problem.expected_M / unit, problem.covariance_MxM / unit**2)
     most = problem.max_weight
+    solver = {**_SOLVER_PARAMS, "tol_gap_abs": tolerance, "tol_gap_rel": tolerance}
     if problem.method == "hierarchical":
         distance = CovarianceDistance(covariance_estimator="precomputed")
         return HierarchicalRiskParity(prior_estimator=prior, distance_estimator=distance, max_weights=most)
     if problem.method == "risk_budgeting":
-        return RiskBudgeting(
-            prior_estimator=prior, max_weights=most, solver=_SOLVER, solver_params=dict(_SOLVER_PARAMS)
-        )
+        return RiskBudgeting(prior_estimator=prior, max_weights=most, solver=_SOLVER, solver_params=solver)
     if problem.method == "min_variance":
-        return MeanRisk(prior_estimator=prior, max_weights=most, solver=_SOLVER, solver_params=dict(_SOLVER_PARAMS))
+        return MeanRisk(prior_estimator=prior, max_weights=most, solver=_SOLVER, solver_params=solver)
     return MeanRisk(
         objective_function=ObjectiveFunction.MAXIMIZE_RATIO,
         risk_measure=RiskMeasure.STANDARD_DEVIATION,
@@ -106,5 +117,5 @@ def _optimiser(problem: Problem) -> MeanRisk | HierarchicalRiskParity | RiskBudg
         transaction_costs=problem.cost_M / unit,
         previous_weights=problem.before_M,
         solver=_SOLVER,
-        solver_params=dict(_SOLVER_PARAMS),
+        solver_params=solver,
     )

@@ -5,6 +5,7 @@ from datetime import date
 
 import polars as pl
 
+from gnn_assets.backtests.caps import sector_rows
 from gnn_assets.backtests.cross_section import (
     information_coefficients,
     rank_information_coefficients,
@@ -12,8 +13,10 @@ from gnn_assets.backtests.cross_section import (
 )
 from gnn_assets.backtests.engine import simulate
 from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
+from gnn_assets.backtests.shaping import unshaped
 from gnn_assets.core.config import BacktestsConfig, ExecutionConfig
 from gnn_assets.core.errors import DataError
+from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.models.bars import Bars
 from gnn_assets.store.panel import to_panel
 
@@ -30,24 +33,29 @@ def portfolio_returns(
     execution: ExecutionConfig,
     config: BacktestsConfig,
     bars: Bars | None = None,
+    universe: pl.DataFrame | None = None,
+    calendar: SessionCalendar | None = None,
 ) -> pl.DataFrame:
     """Simulates every model in the predictions on one shared axis of sessions, each by the configured strategy.
 
-    The model `equal_weight` is held in equal parts whatever the strategy, and without its brake: the same names,
-    calendar, fill and costs.
+    The model `equal_weight` is held in equal parts whatever the strategy, without its optimiser, sizes and brake: the
+    same names, calendar, fill and costs.
 
     The axis runs from the first to the last scored session of any model, and rebalances are counted from its start:
     later sessions change no earlier gross, net or turnover. They only fill in ICs whose outcome was still to come.
 
     Args:
         predictions: `oos_predictions` rows.
-        returns: `returns` rows; ``fill_return`` is earned, ``close_return`` is what strategies of prices read.
+        returns: `returns` rows; ``held_return`` is earned, ``fill_return`` makes the outcomes of ICs, and
+            ``close_return`` is what strategies of prices read.
         sessions: the exchange's sessions, ascending, reaching to the end of the returns.
         symbols: the names that may be held; predictions for others are left out.
         execution: fill, horizon and costs.
-        config: strategy and rebalance calendar.
+        config: strategy, optimiser, sizes, rebalance calendar.
         bars: over the sessions and symbols, where they are to be had: what strategies of highs, lows and volumes read,
             and what impact and participation are taken from.
+        universe: a frame of `UNIVERSE`; only needed by a cap on sectors.
+        calendar: the exchange's sessions; only needed by sizes for gaps.
 
     Returns:
         `portfolio_returns` rows.
@@ -55,8 +63,8 @@ def portfolio_returns(
     Known at: a row's returns at the session's fill, its IC once the horizon has passed.
 
     Raises:
-        DataError: if impact is asked for without volumes, no prediction falls on the sessions and symbols, one model's rows mix versions, or the strategy
-            needs bars that are not there.
+        DataError: if impact is asked for without volumes, no prediction falls on the sessions and symbols, one model's
+            rows mix versions, or the strategy needs bars that are not there.
     """
     rows = predictions.filter(pl.col("session").is_in(list(sessions)), pl.col("symbol").is_in(list(symbols)))
     if rows.is_empty():
@@ -70,7 +78,7 @@ def portfolio_returns(
     axis = list(sessions[first : last + 1])
     fill_returns_TxN = to_panel(returns, "fill_return", sessions=sessions[first:], symbols=symbols)
     labels_TxN = realised_labels(fill_returns_TxN, execution=execution)[: len(axis)]
-    fill_returns_TxN = fill_returns_TxN[: len(axis)]
+    held_returns_TxN = to_panel(returns, "held_return", sessions=axis, symbols=symbols)
     known = sessions[: last + 1]
     close_returns_TxN = to_panel(returns, "close_return", sessions=known, symbols=symbols)
     values = {} if bars is None else {name: panel_TxN[: last + 1] for name, panel_TxN in bars.values.items()}
@@ -82,7 +90,7 @@ def portfolio_returns(
             was=f"bars with {', '.join(sorted(past.fields)) or 'nothing but returns'}",
             do="set it to 0, and read the costs as those of a small portfolio",
         )
-    unbraked = {"strategy": BENCHMARK, "brake": config.brake.model_copy(update={"drawdown": None})}
+    sectors_TxN = None if universe is None else sector_rows(universe, sessions=axis, symbols=symbols)
     frames = []
     for (model,), own in rows.group_by("model", maintain_order=True):
         versions = own["version"].unique()
@@ -94,8 +102,15 @@ def portfolio_returns(
                 do="materialize oos_predictions again",
             )
         scores_TxN = to_panel(own, "score", sessions=axis, symbols=symbols)
-        own_config = config.model_copy(update=unbraked) if model == BENCHMARK else config
-        simulation = simulate(scores_TxN, fill_returns_TxN, execution=execution, config=own_config, bars=past)
+        simulation = simulate(
+            scores_TxN,
+            held_returns_TxN,
+            execution=execution,
+            config=unshaped(config).model_copy(update={"strategy": BENCHMARK}) if model == BENCHMARK else config,
+            bars=past,
+            sectors_TxN=sectors_TxN,
+            calendar=calendar,
+        )
         frames.append(
             pl.DataFrame(
                 {

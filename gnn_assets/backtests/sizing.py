@@ -51,7 +51,7 @@ def sized(
         costs: over the same rows.
         config: `sizing`, the cap on every name, the calendar of rebalances, sessions a year.
         scores_TxN: float (T, N), NaN where absent: which of two names that move as one is the better.
-        sectors_RxN: int (R, N), the sector of each name; only needed for a cap on sectors.
+        sectors_RxN: int (R, N), the sector of each name, −1 where it is not known; only needed for a cap on sectors.
         sessions: the row axis; only needed for gaps.
         calendar: the exchange's sessions; likewise.
 
@@ -64,6 +64,13 @@ def sized(
         DataError: if a setting needs sectors, sessions or a calendar that are not there.
     """
     sizing = config.sizing
+    if sizing.sector_cap is not None and sectors_RxN is not None and sectors_RxN.size and (sectors_RxN < 0).all():
+        raise DataError.of(
+            "backtests.sizing.sector_cap",
+            expected="the sector of each name",
+            was="a universe that knows none of them",
+            do="set it to null, or correct the universe file",
+        )
     if sizing.correlation.limit is not None:
         weights_RxN = thinned(weights_RxN, rows_R, returns_TxN, scores_TxN=scores_TxN, config=sizing)
     if sizing.volatility is not None:

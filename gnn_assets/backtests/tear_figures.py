@@ -7,18 +7,20 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from gnn_assets.backtests.caps import sector_rows
 from gnn_assets.backtests.decay import ic_by_horizon, ic_decay
 from gnn_assets.backtests.drawdowns import drawdown_curve
 from gnn_assets.backtests.engine import Simulation, Variant, sweep
 from gnn_assets.backtests.significance import draw_counts, percentile_interval, resampled_means
 from gnn_assets.core.config import BacktestsConfig, ExecutionConfig
+from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.models.bars import Bars
 from gnn_assets.store.panel import to_panel
 
 # What everything that is paid is multiplied by; 1 is the portfolio as it is.
 COST_MULTIPLES = (0.0, 0.5, 1.0, 2.0, 4.0)
 HORIZONS = 20
-_PAID = ("commission_bps", "half_spread_bps", "slippage_bps", "impact", "borrow_bps_a_year")
+_PAID = ("commission_bps", "half_spread_bps", "slippage_bps", "impact", "borrow_bps_a_year", "financing_bps_a_year")
 MONTHS = 12
 # Below that a fall is rounding, as in `drawdowns`.
 _ROUNDING = 1e-12
@@ -159,8 +161,10 @@ def cost_simulations(
     execution: ExecutionConfig,
     config: BacktestsConfig,
     bars: Bars | None,
+    universe: pl.DataFrame | None,
+    calendar: SessionCalendar | None,
 ) -> dict[float, Simulation]:
-    """One model's portfolio at every multiple of its costs.
+    """One model's portfolio at every multiple of its costs: where an optimiser or Kelly's sizes read them, another one.
 
     Args:
         predictions: `oos_predictions` rows of one model.
@@ -169,8 +173,10 @@ def cost_simulations(
         sessions: the exchange's sessions, ascending, from the returns' first to at least the axis' last.
         symbols: the names that may be held.
         execution: costs that are multiplied.
-        config: strategy and rebalance calendar.
+        config: strategy, optimiser, sizes, rebalance calendar.
         bars: over the sessions and symbols, as `portfolio_returns` was given them.
+        universe: likewise.
+        calendar: likewise.
 
     Returns:
         Multiple → simulation over the axis.
@@ -181,10 +187,12 @@ def cost_simulations(
     past = Bars(tuple(known), tuple(symbols), close_return_TxN, values)
     simulations = sweep(
         to_panel(predictions, "score", sessions=axis, symbols=symbols),
-        to_panel(returns, "fill_return", sessions=axis, symbols=symbols),
+        to_panel(returns, "held_return", sessions=axis, symbols=symbols),
         [Variant(at_costs(execution, multiple), config) for multiple in COST_MULTIPLES],
         threads=1,
         bars=past,
+        sectors_TxN=None if universe is None else sector_rows(universe, sessions=axis, symbols=symbols),
+        calendar=calendar,
     )
     return dict(zip(COST_MULTIPLES, simulations, strict=True))
 

@@ -12,6 +12,7 @@ from gnn_assets.backtests.tear_charts import SERIES_COLOURS
 from gnn_assets.backtests.tear_tables import Curve
 from gnn_assets.backtests.trials import Record
 from gnn_assets.backtests.verdict import BENCHMARK, Verdict
+from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.models.bars import Bars
 
 
@@ -32,6 +33,8 @@ class Inputs:
         market: which data these are, for people.
         versions: what of → version.
         bars: what `portfolio_returns` was given beside the returns.
+        universe: likewise.
+        calendar: likewise.
     """
 
     card: pl.DataFrame
@@ -46,6 +49,8 @@ class Inputs:
     market: str
     versions: Mapping[str, str]
     bars: Bars | None = None
+    universe: pl.DataFrame | None = None
+    calendar: SessionCalendar | None = None
 
 
 class Compared:

@@ -254,9 +254,15 @@ class _Page:
             execution=self.execution,
             config=self.config,
             bars=self.given.bars,
+            universe=self.given.universe,
+            calendar=self.given.calendar,
         )
         stored_T = self.series[self.given.candidate]["net"]
         if np.allclose(simulations[1.0].net_T, stored_T, rtol=0, atol=_SAME):
+            if unsolved := int(simulations[1.0].unsolved_T.sum()):
+                self.missing.append(
+                    f"On {unsolved} rebalances the optimiser found nothing: its last solution was held."
+                )
             return simulations
         self.missing.append(
             "The portfolio simulated again is not the one that is stored: cost sensitivity, turnover and exposure are "

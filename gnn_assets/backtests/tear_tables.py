@@ -254,7 +254,7 @@ def holdings_table(simulated: Simulation, sessions: Sequence[date], *, config: B
     year_T = np.array([day.year for day in sessions])
     parts = {str(year): year_T == year for year in np.unique(year_T).tolist()}
     parts["all"] = np.full(len(sessions), fill_value=True)
-    costs = (simulated.commission_T, simulated.slippage_T, simulated.borrow_T)
+    costs = (simulated.commission_T, simulated.slippage_T, simulated.borrow_T, simulated.financing_T)
     rows = [
         (
             name,
@@ -267,8 +267,8 @@ def holdings_table(simulated: Simulation, sessions: Sequence[date], *, config: B
         )
         for name, in_T in parts.items()
     ]
-    header = ("", "sessions", "names held", "long", "short", "turnover a year", "commission", "slippage", "borrow")
-    return Table(header, rows)
+    told = ("", "sessions", "names held", "long", "short", "turnover a year")
+    return Table((*told, "commission", "slippage", "borrow", "interest"), rows)
 
 
 def slices_table(card: pl.DataFrame, *, candidate: str) -> Table:

@@ -47,6 +47,8 @@ def _portfolio_returns(run: StageRun) -> pl.DataFrame:
         execution=run.config.execution,
         config=run.config.backtests,
         bars=bars_of(run.platform, run.inputs[RETURNS.name], sessions=sessions, symbols=symbols),
+        universe=run.read(UNIVERSE),
+        calendar=run.platform.calendar,
     )
 
 
@@ -166,7 +168,7 @@ STAGES = (
         code=("gnn_assets.backtests.portfolio",),
         plugins=lambda config: tuple(f"{STRATEGIES}.{name}" for name in sorted({config.backtests.strategy, BENCHMARK})),
         sections=("execution", "backtests"),
-        deps=("returns", "oos_predictions"),
+        deps=("universe", "returns", "oos_predictions"),
         checks=lambda _config: ("returns_finite", "net_at_most_gross"),
         table=PORTFOLIO_RETURNS,
     ),

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gnn_assets.backtests.caps import sector_rows
 from gnn_assets.backtests.family import FamilyReport, judge_family, trade
 from gnn_assets.backtests.hypotheses import Batch, Hypothesis, hypotheses_of, read_batch
 from gnn_assets.backtests.hypotheses_page import hypotheses_rows, page_of
 from gnn_assets.backtests.schema import HYPOTHESES, PORTFOLIO_RETURNS
+from gnn_assets.backtests.shaping import require_shapeable
 from gnn_assets.backtests.signals import Signals, load_strategy
 from gnn_assets.backtests.thresholds import thresholds_hash, thresholds_of
 from gnn_assets.backtests.trials import trial_of
 from gnn_assets.bars.fetched import VALUES
-from gnn_assets.bars.schema import RETURNS
+from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.core.errors import ConfigError, MissingArtefact
 from gnn_assets.defs.counting import count_trials, register_thresholds
 from gnn_assets.defs.market import panel_of
@@ -60,19 +62,23 @@ class _Market:
     Args:
         scores: model → float (T, N), NaN where there is none.
         fill_returns_TxN: float, log return from the previous session's fill price.
+        held_returns_TxN: float, likewise of who holds a name, over gaps and after its membership.
+        sectors_TxN: int, the sector of each name.
         bars: of the same names, up to the last of the sessions and from before them.
     """
 
     scores: Mapping[str, np.ndarray]
     fill_returns_TxN: np.ndarray
+    held_returns_TxN: np.ndarray
+    sectors_TxN: np.ndarray
     bars: Bars
 
 
 def run_hypotheses(platform: Platform, file: Path, *, report: Path | None) -> JudgedBatch:
     """Judges the batch that a file describes.
 
-    What cannot be traded is refused first. Thresholds, batch and trials are in the ledger before anything is traded. The same batch on the same weights is
-    registered and counted once, however often it is judged.
+    What cannot be traded is refused first. Thresholds, batch and trials are in the ledger before anything is traded.
+    The same batch on the same weights is registered and counted once, however often it is judged.
 
     Args:
         platform: the opened platform.
@@ -91,7 +97,8 @@ def run_hypotheses(platform: Platform, file: Path, *, report: Path | None) -> Ju
     hypotheses = hypotheses_of(batch, models=models, config=platform.config.backtests)
     market = _market(platform, backtest)
     for hypothesis in hypotheses:
-        load_strategy(hypothesis.config, Signals(market.scores.get(hypothesis.model), market.bars))
+        signals = Signals(market.scores.get(hypothesis.model), market.bars)
+        require_shapeable(load_strategy(hypothesis.config, signals), signals, config=hypothesis.config)
     _register(platform, batch, hypotheses, version=backtest.version)
     config = platform.config
     found = judge_family(
@@ -99,10 +106,13 @@ def run_hypotheses(platform: Platform, file: Path, *, report: Path | None) -> Ju
             hypotheses,
             market.scores,
             market.fill_returns_TxN,
+            market.held_returns_TxN,
             bars=market.bars,
             execution=config.execution,
             config=config.backtests,
             threads=config.runtime.threads,
+            sectors_TxN=market.sectors_TxN,
+            calendar=platform.calendar,
         ),
         trials=platform.ledger.read("trials"),
         events=platform.ledger.read("events"),
@@ -175,6 +185,10 @@ def _market(platform: Platform, backtest: _Backtest) -> _Market:
             for (model,), own in predictions.group_by("model", maintain_order=True)
         },
         fill_returns_TxN=panel.values("fill_return", sessions=axis, symbols=symbols),
+        held_returns_TxN=panel.values("held_return", sessions=axis, symbols=symbols),
+        sectors_TxN=sector_rows(
+            platform.lake.read(UNIVERSE, version=backtest.inputs[UNIVERSE.name]), sessions=axis, symbols=symbols
+        ),
         bars=Bars.of(
             panel.values("close_return", sessions=known, symbols=symbols),
             {name: panel.values(name, sessions=known, symbols=symbols) for name in VALUES},

@@ -51,6 +51,8 @@ def _inputs(run: StageRun, card: pl.DataFrame) -> Inputs:
         market=platform.label,
         versions={"weights": card["version"][0], PACKAGE: installed(PACKAGE), **run.inputs},
         bars=bars_of(platform, run.inputs[RETURNS.name], sessions=sessions, symbols=symbols),
+        universe=platform.lake.read(UNIVERSE),
+        calendar=platform.calendar,
     )
 
 

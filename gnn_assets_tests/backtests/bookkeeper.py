@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 # Less of a name than this share of the portfolio is none of it.
 DUST = 1e-12
-KINDS = ("gross", "net", "turnover", "commission", "slippage", "borrow", "long", "short", "held", "without_impact")
+KINDS = ("gross", "net", "turnover", "commission", "slippage", "borrow", "financing")
+KINDS += ("long", "short", "held", "without_impact")
 
 
 def chosen(scores, before, *, held, hysteresis):
@@ -92,11 +93,12 @@ class Book:
         self.shares = [shares * left for shares in self.shares]
 
 
-def bookkeep(scores, moves, *, execution, config, gaps=None, traded=None, volatility=None):
+def bookkeep(scores, moves, *, execution, config, traded=None, volatility=None, targets=None):
     """The books of one portfolio: kind → list of a number a session.
 
     Args:
-        scores, moves, gaps, traded, volatility: lists of rows (sessions) of numbers (names), NaN where absent.
+        scores, moves, traded, volatility: lists of rows (sessions) of numbers (names), NaN where absent.
+        targets: row → weights by name, in the place of what the strategy would say.
         execution, config: the settings.
     """
     n_names = len(moves[0])
@@ -111,15 +113,18 @@ def bookkeep(scores, moves, *, execution, config, gaps=None, traded=None, volati
                 told[kind].append(0.0)
             continue
         lent = sum(-value for value in book.values() if value < 0)
-        priced = _move(book, row, gaps[t] if gaps else None, silent, execution)
+        owed = max(sum(value for value in book.values() if value > 0) - worth, 0)
+        priced = _move(book, row, silent, execution)
         gross = max(book.worth() / worth - 1, -1)
         borrow = lent * execution.borrow_bps_a_year * 1e-4 / config.sessions_per_year
+        financing = owed * execution.financing_bps_a_year * 1e-4 / config.sessions_per_year
         today = dict.fromkeys(KINDS, 0.0) | {"gross": gross, "borrow": min(borrow / worth, 1 + gross)}
-        if book.worth() - borrow <= 0:
+        today["financing"] = min(financing / worth, 1 + gross - today["borrow"])
+        if book.worth() - borrow - financing <= 0:
             book.cash, book.shares = 0.0, [0.0] * n_names
             today["net"] = -1.0
         else:
-            book.pay(borrow)
+            book.pay(borrow + financing)
             marked = book.worth()
             peak = max(peak, marked)
             was = braked
@@ -131,7 +136,7 @@ def bookkeep(scores, moves, *, execution, config, gaps=None, traded=None, volati
             rebalance = signal >= 0 and signal % config.rebalance_sessions == 0
             fills = rebalance and any(math.isfinite(score) for score in scores[signal])
             if fills:
-                target = strategy.targets(scores[signal])
+                target = strategy.targets(scores[signal]) if targets is None else targets[signal]
             if fills or (target is not None and brake != applied):
                 applied = brake
                 exposure = config.brake.exposure if brake else 1.0
@@ -149,12 +154,10 @@ def bookkeep(scores, moves, *, execution, config, gaps=None, traded=None, volati
     return told
 
 
-def _move(book, row, gap, silent, execution):
+def _move(book, row, silent, execution):
     """New prices; who has one."""
     priced = []
     for name, move in enumerate(row):
-        if math.isnan(move) and gap is not None:
-            move = gap[name]  # noqa: PLW2901
         priced.append(not math.isnan(move))
         if priced[name]:
             book.prices[name] *= math.exp(move)
@@ -180,9 +183,11 @@ def _trade(book, target, priced, market, *, execution, before):
     if stuck and asked > room:
         wanted = [value * room / asked for value in wanted]
     wanted = [wanted[name] if priced[name] else values[name] for name in names]
+    volumes = any(not math.isnan(value) for value in traded)
     for name in names:
-        limit = execution.max_participation * traded[name]
-        if priced[name] and not math.isnan(limit):
+        # Where volumes are known at all, a name without one is not traded.
+        limit = 0 if math.isnan(traded[name]) else execution.max_participation * traded[name]
+        if priced[name] and volumes:
             wanted[name] = values[name] + max(-limit, min(limit, wanted[name] - values[name]))
     grows = [abs(wanted[name]) - abs(values[name]) for name in names]
     excess = sum(map(abs, wanted)) - most * worth

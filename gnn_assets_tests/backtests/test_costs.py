@@ -41,18 +41,27 @@ def test_average_and_volatility_are_of_the_sessions_up_to_the_row(bars):
     costs = Costs.of(bars, execution=EXECUTION, n_sessions=9)
     traded, _ = trailing((bars.values["close"] * bars.values["volume"]).tolist(), 4)
     _, volatility = trailing(bars.close_return_TxN.tolist(), 4)
-    np.testing.assert_allclose(costs.traded_TxN, traded[3:], rtol=1e-12)
+    np.testing.assert_allclose(costs.traded_TxN, np.nan_to_num(traded[3:]), rtol=1e-12)
     np.testing.assert_allclose(costs.volatility_TxN, volatility[3:], rtol=1e-9)
-    # Of a window of four, two sessions are a mean and one is none.
-    assert np.isfinite(costs.traded_TxN[:, 2]).tolist() == [True] * 4 + [False] * 5
-    np.testing.assert_array_equal(costs.largest_trades(row=0), 0.1 * costs.traded_TxN[0])
+    # Of a window of four, two sessions are a mean and one is none: nothing of that name can be traded any more.
+    assert (costs.traded_TxN[:, 2] > 0).tolist() == [True] * 4 + [False] * 5
+    assert (costs.traded_TxN[4:, 2] == 0).all()
+
+
+def test_a_session_that_knows_no_volume_at_all_is_one_before_they_begin(bars):
+    late_TxN = bars.values["volume"].copy()
+    late_TxN[:6] = np.nan
+    late = Bars(bars.sessions, bars.symbols, bars.close_return_TxN, {**bars.values, "volume": late_TxN})
+    costs = Costs.of(late, execution=EXECUTION, n_sessions=12)
+    assert np.isnan(costs.traded_TxN[:7]).all()
+    assert np.isfinite(costs.traded_TxN[7:]).all()
 
 
 def test_of_closes_only_the_rates_are_known(bars):
     closes = Bars(bars.sessions, bars.symbols, bars.close_return_TxN, {"close": bars.values["close"]})
     for poor in (None, closes):
         costs = Costs.of(poor, execution=EXECUTION, n_sessions=12)
-        assert costs.largest_trades(row=0) is None
+        assert not len(costs.traded_TxN)
         assert np.isnan(costs.impact(np.ones(3), row=0)).all()
         np.testing.assert_allclose(costs.of_trades(np.array([1e4, 0.0, 2e4]), row=0), [3.5, 0, 7.0])
 
@@ -78,6 +87,8 @@ def test_the_engine_pays_what_the_costs_say(bars):
     assert result.without_impact_T[1] == 0
 
 
-def test_what_is_lent_costs_its_share_of_a_year_each_session():
-    execution = EXECUTION.model_copy(update={"borrow_bps_a_year": 504.0})
-    assert Costs.of(None, execution=execution, n_sessions=1).borrow(CONFIG.backtests) == pytest.approx(2e-4)
+def test_what_is_lent_and_what_is_borrowed_cost_their_share_of_a_year_each_session():
+    execution = EXECUTION.model_copy(update={"borrow_bps_a_year": 504.0, "financing_bps_a_year": 252.0})
+    costs = Costs.of(None, execution=execution, n_sessions=1)
+    assert costs.borrow(CONFIG.backtests) == pytest.approx(2e-4)
+    assert costs.financing(CONFIG.backtests) == pytest.approx(1e-4)

@@ -85,7 +85,9 @@ def test_what_is_wrong_with_a_batch_is_told_by_field_value_and_fix(wrong, right,
 def test_trading_a_batch_is_trading_each_hypothesis_alone(market):
     sessions, returns_TxN, scores, bars = market
     found = expanded(BATCH, models=("blend", "ridge"))
-    traded = trade(found, scores, returns_TxN, bars=bars, execution=EXECUTION, config=CONFIG.backtests, threads=2)
+    traded = trade(
+        found, scores, returns_TxN, returns_TxN, bars=bars, execution=EXECUTION, config=CONFIG.backtests, threads=2
+    )
     for column, one in enumerate(found):
         panel = scores.get(one.model)
         alone = simulate(panel, returns_TxN, execution=EXECUTION, config=one.config, bars=bars)

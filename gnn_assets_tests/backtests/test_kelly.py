@@ -145,6 +145,15 @@ def test_known_answer_outcomes_are_net_of_what_trades_and_lent_shares_cost():
     np.testing.assert_allclose(result_R[:2], [0.25 - 1e-3 - 2 * lent, 0.0 - again - 2 * lent], rtol=1e-12)
 
 
+def test_known_answer_outcomes_are_net_of_what_borrowed_cash_costs():
+    execution = free("close_next").model_copy(update={"financing_bps_a_year": 252.0})
+    costs = Costs.of(None, execution=execution, n_sessions=8)
+    weights_RxN = np.array([[0.9, 0.6], [0.5, 0.5], [0.0, 0.0]])
+    result_R = outcomes(weights_RxN, np.array([0, 2, 4]), np.zeros((8, 2)), costs=costs, config=CONFIG.backtests)
+    # Half of the portfolio, two sessions at 1 basis point each; then nothing is borrowed.
+    np.testing.assert_allclose(result_R[:2], [-0.5 * 2e-4, 0.0], rtol=1e-12)
+
+
 @pytest.mark.parametrize(("fill", "first"), [("close_next", 11), ("close_same", 10)])
 def test_a_row_is_sized_by_what_has_ended_when_it_is_decided(fill, first):
     # Rows back to back, all winners: the tenth outcome ends with the eleventh row's fill, after its decision or with it.

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from gnn_assets.backtests.portfolio import portfolio_returns
 from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
+from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.errors import DataError
 from gnn_assets.models.bars import Bars
 from gnn_assets.store.panel import to_panel
@@ -68,6 +70,35 @@ def test_portfolios_do_not_run_on_after_the_last_score(market):
     assert result["session"].max() == last
     # The returns reach further, so every outcome is known.
     assert result.filter(pl.col("model") == "ridge")["ic"].null_count() == 0
+
+
+def _lost(market, *, change):
+    """Net return of equal weight when a name's returns are changed, against the plain market's."""
+    own = pl.col("model") == "equal_weight"
+    plain, changed = (
+        _run(replace(market, returns=returns)).filter(own)["net"].to_numpy()
+        for returns in (market.returns, market.returns.with_columns(change).pipe(RETURNS.conform))
+    )
+    return (changed - plain).sum()
+
+
+def test_a_halted_name_that_reopens_lower_costs_who_held_it(market):
+    """Nobody can learn from the gap or trade in it, but the loss is real: a twelfth of 60 %."""
+    halted = (pl.col("symbol") == "S3") & pl.col("session").is_between(market.sessions[300], market.sessions[304])
+    reopened = (pl.col("symbol") == "S3") & (pl.col("session") == market.sessions[304])
+    nothing = pl.when(~halted).then(pl.col("fill_return", "close_return"))
+    loss = pl.when(reopened).then(math.log(0.4)).when(~halted).then(pl.col("held_return")).alias("held_return")
+    assert _lost(market, change=[nothing, loss]) == pytest.approx(-0.6 / 12, rel=0.2)
+
+
+def test_a_name_that_leaves_is_sold_at_its_price_and_not_taken_for_delisted(market):
+    left = (pl.col("symbol") == "S3") & (pl.col("session") > market.sessions[300])
+    outside = pl.when(~left).then(pl.col("fill_return", "close_return"))
+    gone = pl.when(~left).then(pl.col("held_return")).alias("held_return")
+    kept = market.predictions.filter((pl.col("symbol") != "S3") | (pl.col("session") <= market.sessions[300]))
+    leaver = replace(market, predictions=kept)
+    assert abs(_lost(leaver, change=[outside])) < 1e-9
+    assert _lost(leaver, change=[outside, gone]) < -0.01
 
 
 def test_names_outside_the_universe_are_not_held(market, portfolios):

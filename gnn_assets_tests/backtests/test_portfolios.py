@@ -163,6 +163,23 @@ def test_a_solution_the_solver_is_not_sure_of_is_none(monkeypatch):
 
 
 @optimiser
+def test_where_the_solver_is_not_sure_of_ten_digits_eight_will_do(monkeypatch):
+    from gnn_assets.backtests import optimisers
+
+    rng = np.random.default_rng(0)
+    returns_TxN = 0.01 * rng.normal(size=(120, 1)) + 0.01 * rng.normal(size=(120, 20))
+    scores_TxN, rows_R = rng.normal(size=(120, 20)), np.arange(60, 120, 2)
+
+    def failures():
+        weights_RxN = np.full((len(rows_R), 20), 0.05)
+        return _optimised(weights_RxN, rows_R, returns_TxN, "max_ratio", scores=scores_TxN).failures
+
+    assert not failures()
+    monkeypatch.setattr(optimisers, "_TOLERANCES", (1e-10, 1e-10))
+    assert failures()
+
+
+@optimiser
 @pytest.mark.parametrize("weights", [[0.7, 0.7], [1.4, -0.4]])
 def test_a_solution_outside_of_its_constraints_is_none(weights, monkeypatch):
     from gnn_assets.backtests import optimisers
@@ -173,7 +190,7 @@ def test_a_solution_outside_of_its_constraints_is_none(weights, monkeypatch):
         def fit(self, _):
             return self
 
-    monkeypatch.setattr(optimisers, "_optimiser", lambda _: Broken())
+    monkeypatch.setattr(optimisers, "_optimiser", lambda *_: Broken())
     with pytest.raises(ModelError, match="outside of its constraints"):
         _solved("min_variance", np.eye(2))
 

@@ -91,7 +91,14 @@ def test_everything_that_is_paid_is_multiplied_and_nothing_else(market):
     execution = market.config.execution.model_copy(update={"impact": 0.5})
     dear = at_costs(execution, 4.0)
     changed = {name for name in type(execution).model_fields if getattr(dear, name) != getattr(execution, name)}
-    assert changed == {"commission_bps", "half_spread_bps", "slippage_bps", "impact", "borrow_bps_a_year"}
+    assert changed == {
+        "commission_bps",
+        "half_spread_bps",
+        "slippage_bps",
+        "impact",
+        "borrow_bps_a_year",
+        "financing_bps_a_year",
+    }
     assert dear.cost_per_side == pytest.approx(4 * execution.cost_per_side)
     assert dear.impact == 2.0
     assert at_costs(execution, 1.0) == execution
@@ -108,6 +115,8 @@ def test_at_once_the_costs_it_is_the_stored_portfolio_and_dearer_is_worse(market
         execution=market.config.execution,
         config=market.config.backtests,
         bars=None,
+        universe=None,
+        calendar=None,
     )
     assert simulations[1.0].net_T.tolist() == stored["net"].to_list()
     assert simulations[0.0].net_T.tolist() == simulations[0.0].gross_T.tolist()
