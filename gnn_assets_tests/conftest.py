@@ -23,6 +23,13 @@ settings.load_profile("untimed")
 # before jax is loaded; processes the tests start inherit it.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
+# It must be said before LightGBM is loaded, and a test may load it before the platform has said it. Threads that spin
+# while they wait for one another, in two test processes on two cores, take many times as long.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+# A hundred processes are started, and where nothing compiled may be kept each compiles this package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).with_name("gnn-assets")
 # Every call into these packages, of this process, is held to the shapes and types it is annotated with.

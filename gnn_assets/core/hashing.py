@@ -95,11 +95,11 @@ def code_version(*modules: str) -> str:
         name = next((code for settings, code in _COMPUTES.items() if _within(name, settings)), name)
         if name in sources or (_in_any(name, _NOT_CONTENT) and not _in_any(name, _CONTENT)):
             continue
-        tree = _parsed(name)
-        if tree is None:
+        code = _code(name)
+        if code is None:
             continue
-        sources[name] = ast.unparse(tree)  # a dump spells the same code differently in each Python
-        pending.extend(_imports(tree))
+        sources[name], imported = code
+        pending.extend(imported)
     return json_hash(sources)[:16]
 
 
@@ -109,6 +109,14 @@ def _in_any(name: str, parts: Iterable[str]) -> bool:
 
 def _within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
+
+
+@cache
+def _code(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """What a module says and what it imports; None for a folder without code. Many assets share one module."""
+    tree = _parsed(name)
+    # A dump spells the same code differently in each Python.
+    return None if tree is None else (ast.unparse(tree), tuple(_imports(tree)))
 
 
 def _parsed(name: str) -> ast.Module | None:
@@ -130,14 +138,11 @@ def _imports(tree: ast.Module) -> Iterable[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and _within(node.module, PACKAGE):
             yield node.module
-            # `from package import module` names a module; `from module import name` does not.
-            for alias in node.names:
-                child = f"{node.module}.{alias.name}"
-                try:
-                    found = importlib.util.find_spec(child)
-                except ModuleNotFoundError:
-                    found = None
-                if found is not None:
-                    yield child
+            # `from package import module` names a module; `from module import name` does not. To look inside a module
+            # would import it, and jax with it.
+            spec = importlib.util.find_spec(node.module)
+            if spec is not None and spec.submodule_search_locations is not None:
+                children = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from (child for child in children if importlib.util.find_spec(child) is not None)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _within(alias.name, PACKAGE))

@@ -33,6 +33,7 @@ class StageRun:
         run_id: Dagster's run.
         log: where progress goes beside the platform's own listener.
         request: what was asked for in the run's configuration, where the stage takes any.
+        logged: whole per cents that the log has a line of.
     """
 
     platform: Platform
@@ -43,6 +44,7 @@ class StageRun:
     run_id: str
     log: Callable[[str], None]
     request: Any = None
+    logged: set[int] = field(default_factory=set, init=False)
 
     @property
     def config(self) -> Config:
@@ -54,9 +56,15 @@ class StageRun:
         return self.platform.lake.read(table, version=self.inputs[table.name], columns=columns)
 
     def progress(self, fraction: float, text: str) -> None:
-        """Says how far this stage is (share from 0 to 1)."""
+        """Says how far this stage is (share from 0 to 1).
+
+        Dagster keeps each line in a transaction of its own, so it is told one a per cent, and how the stage ended.
+        """
         self.platform.progress(self.asset, fraction, text)
-        self.log(f"{fraction:4.0%} {text}")
+        percent = int(100 * fraction)
+        if percent not in self.logged or fraction >= 1:
+            self.logged.add(percent)
+            self.log(f"{fraction:4.0%} {text}")
 
 
 @dataclass(frozen=True)

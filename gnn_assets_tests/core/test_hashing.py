@@ -108,13 +108,18 @@ def package(tmp_path, monkeypatch):
             path.parent.mkdir(exist_ok=True)
             path.write_text(source)
         importlib.invalidate_caches()
-        code_version.cache_clear()
+        forget()
         return code_version(f"probe_code.{name}")
 
     yield version
-    code_version.cache_clear()
+    forget()
     for name in [name for name in sys.modules if name.split(".")[0] == "probe_code"]:
         del sys.modules[name]
+
+
+def forget() -> None:
+    for known in (code_version, hashing._code):
+        known.cache_clear()
 
 
 CODE = '"""What it does."""\n\ndef double(x):\n    """Twice x."""\n    return x + x\n'
@@ -153,6 +158,11 @@ def test_what_a_module_imports_from_the_package_counts_at_any_depth(package):
         assert package(deep="z = 2\n") != version
     inside = package(main="def f():\n    from probe_code.deep import z\n    return z\n", deep=deep)
     assert package(deep="z = 2\n") != inside
+
+
+def test_a_version_imports_none_of_the_modules_it_is_of(package):
+    assert package(main="from probe_code.helper import y\n", helper="raise SystemExit\n")
+    assert {name for name in sys.modules if name.startswith("probe_code.")} == set()
 
 
 def test_modules_that_import_each_other_and_other_packages_are_no_trouble(package):

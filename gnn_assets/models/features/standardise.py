@@ -14,6 +14,8 @@ from scipy.special import ndtri
 _ROUNDING = 1e-12
 # The median distance from the median, over the deviation, of the normal distribution.
 _NORMAL_SPREAD = 0.6744897501960817
+# Sessions ranked at once: enough of them that numpy is asked seldom, few enough that they stay in the cache.
+_BLOCK = 128
 
 
 def standardise(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray, "T N"]) -> Float64[np.ndarray, "T N"]:
@@ -46,18 +48,35 @@ def rank_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray,
     """
     there_TxN = mask_TxN & np.isfinite(values_TxN)
     scores_TxN = np.zeros(there_TxN.shape)
-    for row, there_N in enumerate(there_TxN):
-        places = np.flatnonzero(there_N)
-        if places.size == 0:
-            continue
-        values = values_TxN[row, places]
-        order = np.argsort(values)
-        ordered = values[order]
-        first = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
-        after = np.concatenate([first[1:], [places.size]])
-        # Midranks lie on a grid of halves.
-        scores_TxN[row, places[order]] = np.repeat(_quantiles(places.size)[first + after - 1], after - first)
+    for start in range(0, len(scores_TxN), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        _fill_scores(scores_TxN[block], values_TxN[block], there_TxN[block])
     return scores_TxN
+
+
+def _fill_scores(
+    scores_SxN: Float64[np.ndarray, "S N"], values_SxN: Float[np.ndarray, "S N"], there_SxN: Bool[np.ndarray, "S N"]
+) -> None:
+    order_SxN = np.argsort(np.where(there_SxN, values_SxN, np.inf), axis=1)  # what is missing comes last
+    ordered_SxN = np.take_along_axis(values_SxN, order_SxN, axis=1)
+    count_S = there_SxN.sum(axis=1)
+    n_symbols = there_SxN.shape[1]
+    place_N = np.arange(n_symbols)
+    ranked_SxN = place_N < count_S[:, None]
+    # Where a run of equal values begins, and where the one after it does.
+    begins_SxN = np.ones(there_SxN.shape, dtype=bool)
+    begins_SxN[:, 1:] = (ordered_SxN[:, 1:] != ordered_SxN[:, :-1]) | ~ranked_SxN[:, 1:]
+    first_SxN = np.maximum.accumulate(np.where(begins_SxN, place_N, 0), axis=1)
+    after_SxN = np.full(there_SxN.shape, n_symbols)
+    after_SxN[:, :-1] = np.where(begins_SxN, place_N, n_symbols)[:, 1:]
+    after_SxN = np.minimum.accumulate(after_SxN[:, ::-1], axis=1)[:, ::-1]
+    # Midranks lie on a grid of halves, one grid for each number of values.
+    counts, own_S = np.unique(count_S, return_inverse=True)
+    grids = [_quantiles(count) for count in counts.tolist()]
+    grid_starts = np.cumsum([0, *(len(grid) for grid in grids[:-1])])
+    rows, places = np.nonzero(ranked_SxN)
+    midranks = first_SxN[rows, places] + after_SxN[rows, places] - 1
+    scores_SxN[rows, order_SxN[rows, places]] = np.concatenate(grids)[grid_starts[own_S[rows]] + midranks]
 
 
 @cache
