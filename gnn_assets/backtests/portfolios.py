@@ -27,6 +27,8 @@ from gnn_assets.backtests.risk import covariance, measured
 from gnn_assets.core.config import BacktestsConfig
 from gnn_assets.core.errors import DataError, ModelError
 
+# A tenth held ten times over is a whole, whatever its binary digits are.
+_ROUNDING = 1e-12
 _PERIODS_A_YEAR = {"week": 52, "month": 12}
 
 
@@ -90,6 +92,8 @@ def optimised(
             )
         except ModelError as error:
             failures[place] = str(error)
+            # What was held stays, but for what the strategy holds no more: a name that left must be sold.
+            solved_N = np.where(weights_RxN[place] > 0, solved_N, 0.0)
         made_RxN[place], at = solved_N, row
     return Optimised(made_RxN, failures)
 
@@ -137,7 +141,7 @@ def _row(
     if not len(names_M):
         raise ModelError(f"{method}: no name whose risk can be told")
     cap = min(config.max_weight / total, 1.0)
-    if cap * len(names_M) <= 1.0:
+    if cap * len(names_M) <= 1.0 + _ROUNDING:
         weights_N[names_M] = cap * total
         return weights_N
     covariance_MxM = covariance(returns_TxN, row, names_M, config=forecast)

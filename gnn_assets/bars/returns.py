@@ -117,7 +117,8 @@ def _own(rows: pl.DataFrame, told: pl.DataFrame, moves: pl.DataFrame, *, fill: s
 
     Returns:
         ``symbol``, ``session``, ``source``, the two adjacent returns, ``since``: the fill price's move since the last
-        one, null if there is none or nobody knows it, and ``since_session``: that one's session.
+        one, null if there is none or nobody knows it, ``since_session``: that one's session, ``priced``: whether there
+        is a fill price.
     """
     # Rows come sorted by symbol and session, so one stable sort puts each source's bars in a row.
     rows = (
@@ -137,7 +138,7 @@ def _own(rows: pl.DataFrame, told: pl.DataFrame, moves: pl.DataFrame, *, fill: s
         since_session=filled["since_session"],
         priced=filled["priced"],
     )
-    return found.filter(_known(any_of=True) | pl.col("priced")).drop("priced")
+    return found.filter(_known(any_of=True) | pl.col("priced"))
 
 
 def _since_last(rows: pl.DataFrame, told: pl.DataFrame, price: str) -> pl.DataFrame:
@@ -200,7 +201,10 @@ def _on_primary(own: pl.DataFrame, universe: pl.DataFrame, exchanges: Exchanges)
     parts = [own.join(away, on="symbol", how="anti")]
     for code in away["exchange"].unique().sort():
         counts = counted_at(exchanges.of(code), primary).with_columns(needed=pl.len().over("counts_at"))
-        since = counts.select(since_session="session", since_counts="counts_at")
+        # A move that begins inside a primary session begins before it ended: the day before stands for that.
+        inside = pl.col("session") != pl.col("session").max().over("counts_at")
+        begins = pl.when(inside).then(pl.col("counts_at") - pl.duration(days=1)).otherwise("counts_at")
+        since = counts.select(since_session="session", since_counts=begins.cast(pl.Date))
         adjacent = (
             pl.when(pl.col(name).count() == pl.col("needed").first()).then(pl.col(name).sum()) for name in _RETURNS
         )
@@ -211,8 +215,11 @@ def _on_primary(own: pl.DataFrame, universe: pl.DataFrame, exchanges: Exchanges)
             .group_by("symbol", "source", session="counts_at")
             .agg(
                 *adjacent,
-                pl.when(pl.col("since").is_not_null().all()).then(pl.col("since").sum()),
+                pl.when((pl.col("since").is_not_null() | ~pl.col("priced")).all() & pl.col("priced").any()).then(
+                    pl.col("since").sum()
+                ),
                 since_session=pl.col("since_counts").min(),
+                priced=pl.col("priced").any(),
             )
             .select(own.columns)
         )
@@ -241,8 +248,8 @@ def _held(chosen: pl.DataFrame, since: pl.DataFrame) -> pl.DataFrame:
     """What a holder earns: the fill return, or the move since the last fill price.
 
     Args:
-        chosen: one row a symbol and session at most, with the fill return where it is known.
-        since: likewise, with ``since`` and ``since_session``.
+        chosen: one row a symbol and session at most, with the fill return where it is known, and ``since_session``.
+        since: likewise, with ``since``.
 
     Returns:
         ``symbol``, ``session``, ``held_return``, ``held_of``: the source.
@@ -251,20 +258,25 @@ def _held(chosen: pl.DataFrame, since: pl.DataFrame) -> pl.DataFrame:
     moved = since.join(told, on=("symbol", "session"), how="anti")
     rows = pl.concat(
         [
-            told.select("symbol", "session", held_of="source", value="fill_return", since=pl.lit(None, pl.Date)),
-            moved.select("symbol", "session", held_of="source", value="since", since="since_session"),
+            told.select("symbol", "session", held_of="source", value="fill_return", since="since_session", told=True),
+            moved.select("symbol", "session", held_of="source", value="since", since="since_session", told=False),
         ]
     ).sort("symbol", "session")
     values = rows["value"].to_numpy().copy()
     symbols, days = rows["symbol"].rank("dense").to_numpy(), rows["session"].to_physical().to_numpy()
-    beginnings = rows["since"].to_physical().fill_null(0).to_numpy()
-    # A move that begins before what another source has told of is less that: it was earned. Few rows, in their order.
-    for row in np.flatnonzero(rows["since"].is_not_null().to_numpy()):
-        before = row - 1
-        while before >= 0 and symbols[before] == symbols[row] and days[before] > beginnings[row]:
-            values[row] -= values[before]
+    beginnings = rows["since"].to_physical().fill_null(0).to_numpy().copy()
+    # A move that begins before what another source has told of is less that: it was earned. Where the two only overlap,
+    # nobody knows what is left. Few rows, in their order.
+    for row in np.flatnonzero(~rows["told"].to_numpy()):
+        before, begins = row - 1, beginnings[row]
+        while before >= 0 and symbols[before] == symbols[row] and days[before] > begins:
+            if not np.isnan(values[before]):
+                values[row] -= values[before] if beginnings[before] >= begins else np.nan
+                beginnings[row] = max(beginnings[row], days[before])
             before -= 1
-    held = pl.Series(values, dtype=pl.Float32).cast(pl.Float64)
+    held = pl.Series(values, dtype=pl.Float32, nan_to_null=True).cast(pl.Float64)
+    rows = rows.filter(held.is_not_null())
+    held = held.drop_nulls()
     return rows.select("symbol", "session", "held_of", held.alias(_HELD))
 
 

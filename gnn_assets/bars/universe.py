@@ -156,7 +156,9 @@ def until_sold(universe: pl.DataFrame, *, exchanges: Exchanges, sessions: int) -
         if end is None:
             return None
         axis = exchanges.of(exchange).sessions
-        return max(end, axis[min(bisect_right(axis, end) - 1 + sessions, len(axis) - 1)])
+        place = bisect_right(axis, end)
+        # Whoever left before the calendar begins was sold before it does.
+        return max(end, axis[min(place - 1 + sessions, len(axis) - 1)]) if place else end
 
     ends = [followed_until(*row) for row in universe.select("exchange", "to_session").iter_rows()]
     rejoins = pl.col("from_session").shift(-1).over("symbol", order_by="from_session") - timedelta(days=1)

@@ -150,7 +150,8 @@ def _index_returns(run: StageRun) -> dict[date, float]:
     context = symbols_of(run.platform.lake.read(UNIVERSE), "context")
     if not context:
         return {}
-    rows = run.read(RETURNS).filter(pl.col("symbol") == context[0])
+    # A gap leaves a row that only tells what who holds it earned.
+    rows = run.read(RETURNS).filter(pl.col("symbol") == context[0]).drop_nulls("close_return")
     return dict(zip(rows["session"], rows["close_return"].exp() - 1, strict=True))
 
 

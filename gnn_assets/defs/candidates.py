@@ -1,6 +1,6 @@
 """What is known of every candidate: its record, its evidence, what became of it. Needs no Dagster and no jax."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from gnn_assets.defs.resources import Platform
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.registry.pointer import Champion, Move
 from gnn_assets.registry.promotion import Contender
+from gnn_assets.store.versions import Lineage, Publication
 
 WEIGHTS = "gnn_weights"
 
@@ -103,35 +104,34 @@ def scored(platform: Platform) -> dict[str, dict[str, str]]:
 
     The scores were made from predictions, and these from weights: their publications say which.
     """
+    found: dict[str, dict[str, str]] = {}
+    for version, made, lineage in _scorings(platform):
+        read = {name: lineage.inputs[name] for name in (OOS_PREDICTIONS.name, PORTFOLIO_RETURNS.name)}
+        found.setdefault(version, {**read, BACKTEST_SCORES.name: made.version})
+    return found
+
+
+def first_scored(platform: Platform, version: str) -> int | None:
+    """Number of the first publication of a candidate's scores: until then nobody could choose it; None before it."""
+    return min((made.sequence for candidate, made, _ in _scorings(platform) if candidate == version), default=None)
+
+
+def newest_scoring(platform: Platform) -> int:
+    """Number of the newest publication of scores; 0 before the first."""
+    made = next(platform.versions(BACKTEST_SCORES.name).good(), None)
+    return made.sequence if made else 0
+
+
+def _scorings(platform: Platform) -> Iterator[tuple[str, Publication, Lineage]]:
+    """Every publication of scores, newest first: gnn_weights version, record, and what the scores were made from."""
     predicted_by = {
         made.version: made.lineage.inputs[WEIGHTS]
         for made in platform.versions(OOS_PREDICTIONS.name).good()
         if made.lineage is not None
     }
-    found: dict[str, dict[str, str]] = {}
     for made in platform.versions(BACKTEST_SCORES.name).good():
-        if made.lineage is None or made.lineage.inputs[OOS_PREDICTIONS.name] not in predicted_by:
-            continue
-        read = {name: made.lineage.inputs[name] for name in (OOS_PREDICTIONS.name, PORTFOLIO_RETURNS.name)}
-        found.setdefault(predicted_by[read[OOS_PREDICTIONS.name]], {**read, BACKTEST_SCORES.name: made.version})
-    return found
-
-
-def first_published(platform: Platform, version: str) -> int:
-    """Number of a candidate's first publication: what was published later is newer.
-
-    Raises:
-        CorruptArtefact: if none of its publications can be read.
-    """
-    numbers = [made.sequence for made in platform.weights.versions.good() if made.version == version]
-    if not numbers:
-        raise CorruptArtefact.of(
-            f"gnn_weights {version[:12]}",
-            expected="the record of a publication",
-            was="none that is whole",
-            do="train again",
-        )
-    return min(numbers)
+        if made.lineage is not None and made.lineage.inputs[OOS_PREDICTIONS.name] in predicted_by:
+            yield predicted_by[made.lineage.inputs[OOS_PREDICTIONS.name]], made, made.lineage
 
 
 def standings(platform: Platform) -> list[Standing]:

@@ -1,6 +1,6 @@
 """What the ledger is told before a result: the thresholds that will judge it, and the trials it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -29,6 +29,38 @@ def count_trials(platform: Platform, wanted: Sequence[Record]) -> None:
     """
     for trial in uncounted(wanted, platform.ledger.read("trials")):
         platform.ledger.append("trials", trial)
+
+
+def count_gate_try(platform: Platform, candidate: str, *, against: str) -> int:
+    """Enters a candidate of another recipe before the gate compares it; returns how many were tried so far, it included.
+
+    Counted before its result, so that a kill in between hides no try, and once however often it is judged. A refresh is
+    the same champion with newer data: it gives nobody a second first try.
+
+    Args:
+        platform: the opened platform.
+        candidate: version of its weights.
+        against: version of the champion.
+
+    Raises:
+        LockTimeout, DiskFull, CorruptArtefact: if the ledger cannot be read or written.
+    """
+    champions = platform.champion.reign()
+    tried = _tried(platform, champions)
+    if candidate not in tried:
+        record = {"event": "gate_try", "asset": "champion", "candidate": candidate, "champion": against}
+        platform.ledger.append("events", {**record, "rule": "replace"})
+    # Read again: another run may have entered its own meanwhile.
+    return len(_tried(platform, champions))
+
+
+def _tried(platform: Platform, champions: Collection[str]) -> set[str]:
+    # A refusal counts too: before tries were entered by themselves it was all there was.
+    return {
+        event["candidate"]
+        for event in platform.ledger.read("events")
+        if event["event"] in {"gate_try", "refused"} and event["champion"] in champions and event["rule"] == "replace"
+    }
 
 
 def count_backtests(platform: Platform, predictions: pl.DataFrame) -> None:

@@ -1,47 +1,89 @@
 """What Dagster does after a switch by hand: the command line moves the pointer, and a sensor sees that it has moved.
 
-Automation follows data versions, which Dagster knows from materializations alone. The sensor compares the pointer with
-what the last materialization of `champion` said, so a switch made while Dagster was down is seen as well.
+Automation follows data versions, which Dagster knows from materializations alone. The sensor asks what still shows
+another champion than the pointer names, so a switch made while Dagster was down is seen as well. Two runs follow, and
+neither waits for the other:
+
+    shown    mlflow_mirror, forecasts    what people read; made from the pointer, whatever the gate can or cannot judge
+    judged   champion                    the gate, whose run tells Dagster who is served
+
+A run that failed, or ended without showing the champion, is asked for again, later each time and not for ever.
 """
+
+from collections.abc import Sequence
+from datetime import timedelta
 
 import dagster as dg
 
-from gnn_assets.core.config import Config
+from gnn_assets.core.clock import LiveClock
+from gnn_assets.core.config import AutomationConfig, Config
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.switching import to_follow
+from gnn_assets.registry.pointer import Move
 
 FOLLOWING_SENSOR = "champion_switches"
-# What shows who is served. The run of the gate among them enters an untold switch in the ledger.
-_FOLLOWS = ("champion", "mlflow_mirror", "forecasts")
+# By which the runs of one switch are found again.
+_MOVE_TAG, _PART_TAG = "gnn_assets/champion_move", "gnn_assets/follows"
 # Where Dagster keeps the data version of a materialization; it exports no name for it.
 _DATA_VERSION_TAG = "dagster/data_version"
 
 
 def following_sensor(config: Config) -> dg.SensorDefinition:
-    """The sensor that has champion, mirror and forecasts made anew after a switch by hand; running from the start."""
+    """The sensor that has mirror, forecasts and champion made anew after a switch by hand; running from the start."""
 
     @dg.sensor(
         name=FOLLOWING_SENSOR,
-        target=dg.AssetSelection.assets(*_FOLLOWS),
+        target=dg.AssetSelection.assets("champion", "mlflow_mirror", "forecasts"),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=config.automation.sensor_interval_seconds,
-        description="After `gnn-assets promote` or `rollback`: makes champion, mirror and forecasts anew.",
+        description="After `gnn-assets promote` or `rollback`: makes mirror and forecasts anew, and tells Dagster.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
-    ) -> dg.RunRequest | dg.SkipReason:
+    ) -> list[dg.RunRequest] | dg.SkipReason:
         moves = platform.champion.moves()
         # The gate moves the pointer inside a run, which tells Dagster by itself.
         if not moves or moves[-1].run_id:
             return dg.SkipReason("Nobody has switched the champion by hand since the gate did.")
-        told = context.instance.get_latest_materialization_event(dg.AssetKey("champion"))
         version = moves[-1].champion.version
-        if told is not None and _data_version(told) == version:
-            return dg.SkipReason(f"Dagster knows that {version} is served.")
-        return dg.RunRequest(run_key=f"champion move {moves[-1].sequence}", tags={"reason": "manual"})
+        behind = {"shown": tuple(to_follow(platform)), "judged": () if _knows(context, version) else ("champion",)}
+        answers = [
+            _asked(context.instance, moves[-1], part, assets, config=config.automation)
+            for part, assets in behind.items()
+            if assets
+        ]
+        asked = [answer for answer in answers if isinstance(answer, dg.RunRequest)]
+        waits = " ".join(answer for answer in answers if isinstance(answer, str))
+        return asked or dg.SkipReason(waits or f"Everything shows that {version} is served.")
 
     return sensor
 
 
-def _data_version(told: dg.EventLogEntry) -> str | None:
-    made = told.asset_materialization
-    return (made.tags or {}).get(_DATA_VERSION_TAG) if made else None
+def _knows(context: dg.SensorEvaluationContext, version: str) -> bool:
+    """Whether Dagster's newest materialization of the champion names this version."""
+    told = context.instance.get_latest_materialization_event(dg.AssetKey("champion"))
+    made = told.asset_materialization if told else None
+    return made is not None and (made.tags or {}).get(_DATA_VERSION_TAG) == version
+
+
+def _asked(
+    instance: dg.DagsterInstance, move: Move, part: str, assets: Sequence[str], *, config: AutomationConfig
+) -> dg.RunRequest | str:
+    """The next run that makes some assets follow a move; why there is none now, if there is none."""
+    tags = {_MOVE_TAG: str(move.sequence), _PART_TAG: part}
+    records = instance.get_run_records(dg.RunsFilter(tags=tags))
+    if any(not record.dagster_run.is_finished for record in records):
+        return f"A run is making {', '.join(assets)}."
+    tried = len(records)
+    if tried >= config.follow_attempts:
+        return f"{', '.join(assets)} could not follow in {tried} runs: see why they failed, then materialize them."
+    if records:
+        ended = max(record.update_timestamp for record in records)
+        due = ended + timedelta(seconds=config.follow_delay_seconds * 2 ** (tried - 1))
+        if LiveClock().now() < due:
+            return f"{', '.join(assets)}: tried {tried} times, next at {due:%H:%M:%S} UTC."
+    return dg.RunRequest(
+        run_key=f"champion move {move.sequence}, {part}, run {tried + 1}",
+        asset_selection=[dg.AssetKey(asset) for asset in assets],
+        tags={"reason": "manual", **tags},
+    )

@@ -96,7 +96,15 @@ def run_hypotheses(platform: Platform, file: Path, *, report: Path | None) -> Ju
     models = backtest.predictions["model"].unique().sort().to_list()
     hypotheses = hypotheses_of(batch, models=models, config=platform.config.backtests)
     market = _market(platform, backtest)
+    followed, execution = platform.config.bars.sessions_after_membership, platform.config.execution
     for hypothesis in hypotheses:
+        if hypothesis.config.longest_hold(execution) > followed:
+            raise ConfigError.of(
+                f"{file.name}: {hypothesis.name}",
+                expected=f"a rebalance within {followed} sessions, so that a name that left can be sold",
+                was=f"{hypothesis.config.longest_hold(execution)} with its fill",
+                do="rebalance more often, or raise bars.sessions_after_membership",
+            )
         signals = Signals(market.scores.get(hypothesis.model), market.bars)
         require_shapeable(load_strategy(hypothesis.config, signals), signals, config=hypothesis.config)
     _register(platform, batch, hypotheses, version=backtest.version)

@@ -12,10 +12,11 @@ from gnn_assets.bars.breaker import State
 from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import symbols_of, within_membership
 from gnn_assets.core.errors import GnnAssetsError
-from gnn_assets.defs.candidates import contender_of, first_published, training_failure
+from gnn_assets.defs.candidates import contender_of, first_scored, training_failure
 from gnn_assets.defs.counting import verdict_on
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.status import dead_letters, platform_status, source_states
+from gnn_assets.defs.switching import decisions
 from gnn_assets.defs.verify import verify_session
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.registry.pointer import Champion
@@ -87,10 +88,10 @@ def _held(platform: Platform, champion: Champion) -> Iterator[Line]:
     newest = platform.weights.current()
     decision = None
     if newest is not None and newest.version != champion.version:
-        decision = held_out(first_published(platform, newest.version), platform.champion.moves())
+        decision = held_out(first_scored(platform, newest.version), decisions(platform))
     told = "no decision by hand stands"
     if decision is not None:
-        told = f"{decision.champion.by} by {decision.champion.rule}: {decision.champion.reason}"
+        told = f"{decision.by} by {decision.rule}: {decision.reason}"
     yield Line(
         "not_held_out",
         decision is None,

@@ -15,17 +15,19 @@ from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import symbols_of, within_membership
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
-from gnn_assets.defs.candidates import WEIGHTS, contender_of, first_published, record_of, training_failure
+from gnn_assets.defs.candidates import WEIGHTS, contender_of, first_scored, record_of, training_failure
+from gnn_assets.defs.counting import count_gate_try
 from gnn_assets.defs.models import dataset_of, start_jax
 from gnn_assets.defs.plots import table
+from gnn_assets.defs.probing import probe_of, scores_by
 from gnn_assets.defs.recipe import champion_config
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun
-from gnn_assets.defs.switching import event_of, move_champion, tell_moves
-from gnn_assets.models.candidate import predict_sessions
+from gnn_assets.defs.switching import decisions, event_of, move_champion, tell_moves
 from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.pointer import Champion
+from gnn_assets.registry.probe import Probe
 from gnn_assets.registry.promotion import Evidence, GateReport, judge, live_track
 from gnn_assets.registry.switch import HELD_CHECK, held_out, hold
 from gnn_assets.store.versions import Lineage
@@ -39,6 +41,8 @@ GATE_CHECKS = (
     "newest_mean",
     "newest_spread",
     "newest_outside",
+    "refit_agrees",
+    "no_look_ahead",
     "rmse_over_naive",
     "same_target",
     "rmse_over_champion",
@@ -103,7 +107,8 @@ class PointerShelf:
                 seen=artefact.seen,
             )
         elif not report.passed:
-            refused = event_of("refused", artefact.candidate, against=expected)
+            failed = [check.name for check in report.checks if check.blocks]
+            refused = {**event_of("refused", artefact.candidate, against=expected), "failed": failed}
             # The same verdict on the same candidate is one fact, however often it is reached.
             if not any(refused.items() <= told.items() for told in platform.ledger.read("events")):
                 platform.ledger.append("events", refused)
@@ -129,13 +134,14 @@ def _champion(run: StageRun) -> Judgement:
     candidate = record_of(platform, version, tables={**judged, BACKTEST_SCORES.name: run.inputs[BACKTEST_SCORES.name]})
     own = champion_config(platform, candidate)
     symbols = _members(platform, facts)
-    newest_scores_N = np.full(len(symbols), np.nan)
+    newest_scores_N, probe = np.full(len(symbols), np.nan), Probe()
     rival = contender_of(platform, incumbent) if incumbent else None
     # Whoever is served already is judged no second time.
     if incumbent is None or incumbent.version != version:
         start_jax(platform)
         data = dataset_of(platform, facts["inputs"], symbols=facts["symbols"], config=own)
         newest_scores_N = _newest_scores(platform, candidate, data, symbols=symbols, config=own)
+        probe = probe_of(platform, candidate, data, config=own)
         refreshes = incumbent is not None and incumbent.config_hash == candidate.config_hash
         if incumbent and rival and refreshes and incumbent.data_end < candidate.data_end:
             rival = rival.extended(_live_track(platform, incumbent, data, config=own))
@@ -144,9 +150,10 @@ def _champion(run: StageRun) -> Judgement:
         champion=rival,
         symbols=symbols,
         newest_scores_N=newest_scores_N,
-        candidates_judged=_judged_against(run, incumbent, candidate),
+        candidates_judged=_tries(platform, incumbent, candidate),
+        probe=probe,
     )
-    report = hold(judge(evidence, config=own), held_out(first_published(platform, version), platform.champion.moves()))
+    report = hold(judge(evidence, config=own), held_out(first_scored(platform, version), decisions(platform)))
     judged_so = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
     return Judgement(report=report, candidate=judged_so, incumbent=incumbent, seen=newest.sequence if newest else 0)
 
@@ -175,7 +182,8 @@ def _newest_scores(
 ) -> np.ndarray:
     """The newest session scored by the very weights that would serve it; NaN for symbols that did not come through."""
     newest = range(len(data.sessions) - 1, len(data.sessions))
-    (scores,) = _refit_scores(platform, candidate, data, sessions=newest, config=config)
+    part = refit_part(candidate.model)
+    (scores,) = scores_by(platform, candidate, data, part=part, sessions=newest, config=config)
     scored = dict(zip(data.symbols, scores, strict=True))
     return np.array([scored.get(symbol, np.nan) for symbol in symbols])
 
@@ -184,21 +192,9 @@ def _live_track(platform: Platform, incumbent: Champion, data: Dataset, *, confi
     """The incumbent's refit on the sessions since its data ended: what was served there, on the candidate's data."""
     first = bisect_right(data.sessions, date.fromisoformat(incumbent.data_end))
     since = range(first, len(data.sessions))
-    scores_SxN = _refit_scores(platform, incumbent, data, sessions=since, config=config)
+    part = refit_part(incumbent.model)
+    scores_SxN = scores_by(platform, incumbent, data, part=part, sessions=since, config=config)
     return live_track(scores_SxN, data.labels_TxN[first:], sessions=data.sessions[first:])
-
-
-def _refit_scores(
-    platform: Platform, champion: Champion, data: Dataset, *, sessions: range, config: Config
-) -> np.ndarray:
-    return predict_sessions(
-        lambda part: platform.weights.load(champion.version, part),
-        data,
-        model=champion.model,
-        part=refit_part(champion.model),
-        sessions=sessions,
-        config=config.models,
-    )
 
 
 def _champion_report(run: StageRun, judgement: Judgement) -> Report:
@@ -229,20 +225,11 @@ def _champion_report(run: StageRun, judgement: Judgement) -> Report:
     )
 
 
-def _judged_against(run: StageRun, incumbent: Champion | None, candidate: Champion) -> int:
-    """Candidates of other recipes judged against this champion, the present one included.
-
-    A refresh is the same champion with newer data: it gives nobody a second first try.
-    """
-    if incumbent is None:
+def _tries(platform: Platform, incumbent: Champion | None, candidate: Champion) -> int:
+    """Candidates of other recipes tried against this champion, this one included; counted before it is judged."""
+    if incumbent is None or incumbent.config_hash == candidate.config_hash:
         return 1
-    champions = run.platform.champion.reign()
-    refused = {
-        event["candidate"]
-        for event in run.platform.ledger.read("events")
-        if event["event"] == "refused" and event["champion"] in champions and event["rule"] == "replace"
-    }
-    return len(refused | {candidate.version})
+    return count_gate_try(platform, candidate.version, against=incumbent.version)
 
 
 def _history(run: StageRun) -> pl.DataFrame:

@@ -15,17 +15,18 @@ from typing import Any
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.core.clock import LiveClock
-from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch, StoreError
-from gnn_assets.defs.candidates import contender_of, record_of, scored, training_failure
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, PointerConflict, SchemaMismatch, StoreError
+from gnn_assets.defs.candidates import contender_of, newest_scoring, record_of, scored, training_failure
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.registry.pointer import Champion, Move
-from gnn_assets.registry.switch import MANUAL, ROLLBACK, by_hand, named, refuse_dishonest
+from gnn_assets.registry.switch import MANUAL, ROLLBACK, Decision, by_hand, named, refuse_dishonest
 from gnn_assets.store.files import failpoint
 from gnn_assets.store.versions import Lineage
 
 _MOVED = ("promoted", "rolled_back")
+_CONFIRMED = "confirmed"
 _CITED = (OOS_PREDICTIONS, PORTFOLIO_RETURNS, BACKTEST_SCORES)
 
 
@@ -93,7 +94,7 @@ def event_of(event: str, judged: Champion, *, against: str | None) -> dict[str, 
     """What the ledger says of a decision on a candidate.
 
     Args:
-        event: promoted, rolled_back or refused.
+        event: promoted, rolled_back, confirmed or refused.
         judged: the candidate.
         against: version of the champion then; None for nobody.
     """
@@ -149,6 +150,9 @@ def roll_back(platform: Platform, version: str, *, reason: str) -> Switched:
 def promote_by_hand(platform: Platform, version: str, *, reason: str) -> Switched:
     """Serves a candidate whatever the gate's evidence says; its hard checks still hold. It stays as after a rollback.
 
+    The champion itself is confirmed: nothing moves, but the decision is entered, and holds out what could have been
+    chosen instead, as if the person had put it there now.
+
     Args:
         platform: the opened platform.
         version: of a candidate that has scores, or how it begins.
@@ -166,7 +170,7 @@ def promote_by_hand(platform: Platform, version: str, *, reason: str) -> Switche
     tables = scored(platform)
     found = named(version, [*tables, *records], what="candidate with scores")
     if before is not None and before.version == found:
-        return Switched(champion=before, before=before)
+        return _confirm(platform, before, reason=reason)
     with _not_whole_told(found):
         record = records[found] if found in records else record_of(platform, found, tables=tables[found])
         failure = training_failure(platform.weights.facts(found), record.model)
@@ -177,7 +181,7 @@ def promote_by_hand(platform: Platform, version: str, *, reason: str) -> Switche
     # A champion that is damaged must not stop the candidate that takes its place.
     with suppress(StoreError):
         served = contender_of(platform, before) if before else None
-    refuse_dishonest(candidate, served, weights)
+    refuse_dishonest(candidate, served, weights, failed_before=_failed_before(platform, found))
     return _switch(platform, record, before=before, rule=MANUAL, reason=reason)
 
 
@@ -196,17 +200,61 @@ def to_follow(platform: Platform) -> dict[str, str]:
     return {asset: version for asset, version in shown.items() if version != served.version}
 
 
-def _switch(platform: Platform, found: Champion, *, before: Champion | None, rule: str, reason: str) -> Switched:
-    _hold_whole(platform, found)
-    newest = next(platform.weights.versions.good(), None)
-    champion = by_hand(
+def decisions(platform: Platform) -> list[Decision]:
+    """What people decided about the champion: every move by hand, and every champion confirmed.
+
+    Raises:
+        CorruptArtefact: if the ledger is damaged.
+    """
+    moved = [Decision.of(move.champion) for move in platform.champion.moves() if move.champion.by]
+    confirmed = [event for event in platform.ledger.read("events") if event["event"] == _CONFIRMED]
+    told = ("rule", "reason", "by", "decided_at", "publications")
+    return moved + [Decision(event["candidate"], **{name: event[name] for name in told}) for event in confirmed]
+
+
+def _failed_before(platform: Platform, version: str) -> set[str]:
+    """Checks by which the gate ever refused a candidate."""
+    events = platform.ledger.read("events")
+    refusals = [event for event in events if event["event"] == "refused" and event["candidate"] == version]
+    # Refusals did not name their checks before there was any that counts here.
+    return {name for refusal in refusals for name in refusal.get("failed", ())}
+
+
+def _confirm(platform: Platform, champion: Champion, *, reason: str) -> Switched:
+    """Enters that a person chose the champion which is served; under the pointer's lock, so that it still is."""
+    decided = _by_me(platform, champion, rule=MANUAL, reason=reason)
+
+    def enter(moves: Sequence[Move]) -> None:
+        _enter(platform, moves)
+        if not moves or moves[-1].champion.version != champion.version:
+            raise PointerConflict.of(
+                "pointer of the champion",
+                expected=champion.version,
+                was=moves[-1].champion.version if moves else "nothing",
+                do="look at what was decided meanwhile and decide again",
+            )
+        by_whom = {"by": decided.by, "decided_at": decided.decided_at, "publications": decided.publications}
+        platform.ledger.append("events", {**event_of(_CONFIRMED, decided, against=champion.version), **by_whom})
+
+    platform.champion.tell(enter)
+    return Switched(champion=champion, before=champion)
+
+
+def _by_me(platform: Platform, found: Champion, *, rule: str, reason: str) -> Champion:
+    """A record as the person at the command line decides on it now."""
+    return by_hand(
         found,
         rule=rule,
         reason=reason,
         by=_person(),
         decided_at=LiveClock().now().isoformat(),
-        publications=newest.sequence if newest else 0,
+        publications=newest_scoring(platform),
     )
+
+
+def _switch(platform: Platform, found: Champion, *, before: Champion | None, rule: str, reason: str) -> Switched:
+    _hold_whole(platform, found)
+    champion = _by_me(platform, found, rule=rule, reason=reason)
     failpoint("switch:checked")
     move_champion(platform, champion, expected=before.version if before else None, lineage=None, run_id="")
     return Switched(champion=champion, before=before)

@@ -33,7 +33,7 @@ class Champion:
         data_end: last session it was trained up to (ISO date).
         by: user@host of the person who put it there; empty where the gate did.
         decided_at: when that person did, by the machine's own clock (ISO, UTC); empty where the gate did.
-        publications: how many publications of candidates there were then; 0 where the gate did.
+        publications: how many publications of scores there were then; 0 where the gate did.
     """
 
     version: str

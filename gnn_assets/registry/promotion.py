@@ -8,7 +8,7 @@ One of three rules applies; each asks what the one before it asks:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
@@ -20,6 +20,7 @@ from gnn_assets.backtests.metrics import calibrated_errors, rmse_ratio
 from gnn_assets.core.checks import Check, shown
 from gnn_assets.core.config import Config
 from gnn_assets.registry.paired import paired_checks
+from gnn_assets.registry.probe import Probe, probe_checks
 from gnn_assets.store.panel import to_panel
 
 Rule = Literal["bootstrap", "refresh", "replace", "already_champion"]
@@ -80,6 +81,7 @@ class Evidence:
         symbols: the N core names of the universe, those included that did not come through.
         newest_scores_N: float (N,), the newest session scored by the very weights that would serve; NaN for no score.
         candidates_judged: candidates of other recipes judged against this champion so far, this one included.
+        probe: what those weights said where their answer can be checked; the empty one fails.
     """
 
     candidate: Contender
@@ -87,6 +89,7 @@ class Evidence:
     symbols: Sequence[str]
     newest_scores_N: np.ndarray
     candidates_judged: int
+    probe: Probe = field(default_factory=Probe)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def judge(evidence: Evidence, *, config: Config) -> GateReport:
         reason = f"{candidate.version} is already the champion; there is nothing to do."
         return GateReport("already_champion", passed=True, checks=(), reason=reason)
     checks = [*candidate_checks(candidate), *_newest_checks(evidence, config=config)]
+    checks += probe_checks(evidence.probe, config=config.gate)
     checks.append(_rmse_check(candidate, None, config=config))
     rule: Rule = "bootstrap"
     if champion is not None:

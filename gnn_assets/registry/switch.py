@@ -4,24 +4,59 @@
     promote    any candidate with scores     the gate's evidence may be overruled, what makes a forecast honest may not
 
 What a person decided stands until there is news: the candidates that were there to choose from are held out, as the gate
-would find the same evidence as before and undo the decision. A newer candidate is judged as ever, and a person may put
-any of the others in place.
+would find the same evidence as before and undo the decision. To choose from are those that have scores, as nobody can
+promote another: one that was trained already and is scored later is news, and so is one trained later; the gate judges
+both as ever. A person may put any of the others in place, or confirm the champion, which holds out what has come since.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gnn_assets.core.checks import Check
 from gnn_assets.core.errors import MissingArtefact, ModelError
-from gnn_assets.registry.pointer import Champion, Move
+from gnn_assets.registry.pointer import Champion
+from gnn_assets.registry.probe import LOOK_AHEAD_CHECK
 from gnn_assets.registry.promotion import Contender, GateReport, candidate_checks, same_target
 
 MANUAL = "manual"
 ROLLBACK = "rollback"
 HELD_CHECK = "not_held_out"
 _SHOWN = 12  # digits of a version that people see
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided: a move by hand, or the champion confirmed, which moves nothing.
+
+    Args:
+        version: of the champion they chose.
+        rule: `MANUAL` or `ROLLBACK`.
+        reason: theirs.
+        by: user@host.
+        decided_at: moment by the machine's clock (ISO, UTC).
+        publications: how many publications of scores there were then.
+    """
+
+    version: str
+    rule: str
+    reason: str
+    by: str
+    decided_at: str
+    publications: int
+
+    @classmethod
+    def of(cls, champion: Champion) -> "Decision":
+        """The decision in the record of a champion that a person put in place."""
+        return cls(
+            champion.version,
+            champion.rule,
+            champion.reason,
+            champion.by,
+            champion.decided_at,
+            champion.publications,
+        )
 
 
 def named(version: str, known: Iterable[str], *, what: str) -> str:
@@ -57,24 +92,26 @@ def by_hand(champion: Champion, *, rule: str, reason: str, by: str, decided_at: 
         reason: the person's; may be empty.
         by: user@host.
         decided_at: moment by the machine's clock (ISO, UTC).
-        publications: number of the newest publication of candidates.
+        publications: number of the newest publication of scores.
     """
     words = " ".join(reason.split()) or "no reason given"
     return replace(champion, rule=rule, reason=words, by=by, decided_at=decided_at, publications=publications)
 
 
-def held_out(published: int, moves: Sequence[Move]) -> Move | None:
+def held_out(scored: int | None, decisions: Sequence[Decision]) -> Decision | None:
     """The decision by hand that a candidate is held out by; None if there is none.
 
     Args:
-        published: number of the candidate's first publication.
-        moves: of the pointer, oldest first.
+        scored: number of the first publication of the candidate's scores; None while there are none.
+        decisions: by hand, in any order.
     """
-    decision = next((move for move in reversed(moves) if move.champion.by), None)
-    return decision if decision is not None and published <= decision.champion.publications else None
+    newest = max(decisions, key=lambda one: (one.publications, one.decided_at), default=None)
+    if newest is None or scored is None:
+        return None
+    return newest if scored <= newest.publications else None
 
 
-def hold(report: GateReport, decision: Move | None) -> GateReport:
+def hold(report: GateReport, decision: Decision | None) -> GateReport:
     """The gate's report with the check that no decision by hand holds the candidate out; a failure refuses it.
 
     Args:
@@ -86,9 +123,9 @@ def hold(report: GateReport, decision: Move | None) -> GateReport:
     check = Check(
         name=HELD_CHECK,
         passed=decision is None,
-        value="no decision against it" if decision is None else _told(decision.champion),
+        value="no decision against it" if decision is None else _told(decision),
         threshold="no decision against it",
-        description="Whether a person chose another champion when this candidate was there already. That stands: a "
+        description="Whether a person chose another champion when this candidate had its scores already. That stands: a "
         "newer candidate is judged as ever, and `gnn-assets promote` puts this one in place.",
     )
     checks = (*report.checks, check)
@@ -98,12 +135,16 @@ def hold(report: GateReport, decision: Move | None) -> GateReport:
     return replace(report, checks=checks, passed=False, reason=f"{told} {check.sentence}")
 
 
-def _told(champion: Champion) -> str:
-    return f"{champion.by} chose {champion.version[:_SHOWN]} by {champion.rule}: {champion.reason}"
+def _told(decision: Decision) -> str:
+    return f"{decision.by} chose {decision.version[:_SHOWN]} by {decision.rule}: {decision.reason}"
 
 
 def refuse_dishonest(
-    candidate: Contender, champion: Contender | None, weights: Mapping[str, Mapping[str, np.ndarray]]
+    candidate: Contender,
+    champion: Contender | None,
+    weights: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    failed_before: Collection[str],
 ) -> None:
     """Stops a promotion by hand that no reason can justify.
 
@@ -111,12 +152,13 @@ def refuse_dishonest(
         candidate: what is to be served.
         champion: what is served; None for nobody.
         weights: part → name → array, any shape, of the candidate's own model.
+        failed_before: names of the checks by which the gate ever refused it.
 
     Raises:
         ModelError: if nobody could trade it, its training failed or saw the future, its scores or weights are not
-            finite, or it forecasts another outcome than the champion.
+            finite, it forecasts another outcome than the champion, or the gate caught it looking ahead.
     """
-    checks = [*candidate_checks(candidate), _weights_finite(weights)]
+    checks = [*candidate_checks(candidate), _weights_finite(weights), _never_caught(failed_before)]
     if champion is not None:
         checks.append(same_target(candidate, champion))
     failed = [check for check in checks if check.blocks]
@@ -127,6 +169,17 @@ def refuse_dishonest(
             was="; ".join(check.sentence.removesuffix(".") for check in failed),
             do="promote another, or train it anew",
         )
+
+
+def _never_caught(failed_before: Collection[str]) -> Check:
+    caught = LOOK_AHEAD_CHECK in failed_before
+    return Check(
+        name=LOOK_AHEAD_CHECK,
+        passed=not caught,
+        value="caught" if caught else "never caught",
+        threshold="never caught",
+        description="Whether the gate found scores that change when data end with their session.",
+    )
 
 
 def _weights_finite(weights: Mapping[str, Mapping[str, np.ndarray]]) -> Check:

@@ -138,18 +138,26 @@ def test_what_is_invested_is_kept_and_no_name_has_more_than_it_may(method):
 
 
 @optimiser
-def test_a_solver_that_fails_leaves_the_last_portfolio_and_says_so():
+def test_a_solver_that_fails_leaves_what_is_still_wanted_of_the_last_portfolio_and_says_so():
     returns_TxN, scores_TxN = _market()
     scores_TxN[:] = [5, 4, 3, 2, 1, 0]
     # Only names of below average are held on the first and third row: no portfolio of them is expected to earn.
     low, high = [0, 0, 0, 0.3, 0.3, 0.4], [0.5, 0.3, 0.2, 0, 0, 0]
     result = _optimised([low, high, low, low], np.array([45, 50, 55, 59]), returns_TxN, "max_ratio", scores=scores_TxN)
+    # A name that the strategy holds no more is sold even so: nobody may be left with one that is gone.
+    mixed = [0, 0, 0.4, 0.3, 0.3, 0]
+    scores_TxN[55, 2] = -1.0  # now below average as well
+    part = _optimised([high, mixed], np.array([50, 55]), returns_TxN, "max_ratio", scores=scores_TxN)
+    assert list(part.failures) == [1]
+    assert part.weights_RxN[1, 2] == part.weights_RxN[0, 2] > 0
+    assert part.weights_RxN[1].sum() == part.weights_RxN[0, 2]
     assert list(result.failures) == [0, 2, 3]
     assert "max_ratio: Cannot optimize for Maximum Ratio" in result.failures[0]
     assert not result.weights_RxN[0].any()
     assert result.weights_RxN[1, :3].sum() == pytest.approx(1.0)
+    # Of that portfolio the strategy holds nothing any more: it is sold.
     for later in (2, 3):
-        np.testing.assert_array_equal(result.weights_RxN[later], result.weights_RxN[1])
+        assert not result.weights_RxN[later].any()
 
 
 @optimiser

@@ -198,6 +198,51 @@ def test_what_another_source_told_in_a_gap_is_not_earned_twice():
     }
 
 
+def test_where_gaps_of_two_sources_only_overlap_nobody_knows_what_is_left():
+    """One knows sessions 2 and 5, the other 0 and 3: from 3 to 5 nobody saw both ends, and 0 to 3 was a fall."""
+    closes = [100.0, 100.0, 72.0, 72.0, 72.0, 72.0]
+    first = told_by("first", bars({"A": closes}).filter(pl.col("session").is_in([DAYS[2], DAYS[5]])))
+    second = told_by("second", bars({"A": closes}).filter(pl.col("session").is_in([DAYS[0], DAYS[3]])))
+    held = by_session(made(pl.concat([first, second]), sources=("first", "second")), "held_return")
+    assert held == {DAYS[3]: float32(math.log(0.72))}
+
+
+# 17 January 2022 is a holiday in New York and none in London: what happened there counts on the 18th.
+_LONDON = MappingProxyType({"A": "XLON"})
+_AROUND = tuple(date(2022, 1, day) for day in (14, 17, 18, 19, 20))
+
+
+def _in_london(source, prices, *, opens=None):
+    frame = pl.DataFrame({"symbol": "A", "session": list(prices), "close": list(prices.values())})
+    frame = bars({"A": [1.0] * len(prices)}).with_columns(frame["session"], frame["close"])
+    chosen = list((opens or prices).values())
+    return told_by(source, frame.with_columns(open=pl.Series(chosen, dtype=pl.Float64)), venues=_LONDON)
+
+
+def test_a_missing_fill_price_on_a_holiday_here_loses_no_move():
+    prices = dict(zip(_AROUND, [100.0, 100.0, 80.0, 80.0, 80.0], strict=True))
+    opens = {**prices, _AROUND[1]: None}
+    frame = made(
+        _in_london("sample", prices, opens=opens),
+        venues=_LONDON,
+        days=calendar().between(*_AROUND[::4]),
+        fill="open_next",
+    )
+    held = by_session(frame, "held_return")
+    assert held == {_AROUND[2]: float32(math.log(0.8)), _AROUND[3]: 0.0, _AROUND[4]: 0.0}
+
+
+def test_a_move_that_two_sources_share_in_part_of_a_session_here_is_earned_once():
+    prices = dict(zip(_AROUND, [100.0, 100.0, 130.0, 130.0, 130.0], strict=True))
+    first = _in_london("first", {day: price for day, price in prices.items() if day != _AROUND[2]})
+    second = _in_london("second", {day: price for day, price in prices.items() if day <= _AROUND[2]})
+    frame = made(
+        pl.concat([first, second]), venues=_LONDON, days=calendar().between(*_AROUND[::4]), sources=("first", "second")
+    )
+    held = by_session(frame, "held_return")
+    assert sum(held.values()) == float32(math.log(1.3))
+
+
 # ---- adjustment at read --------------------------------------------------------------------------------------------
 
 

@@ -130,6 +130,8 @@ def test_a_name_that_left_is_followed_for_some_sessions_and_until_it_rejoins_at_
 
     assert ends(2) == [date(2022, 1, 19), None]
     assert ends(60) == [date(2022, 1, 20), None]
+    long_ago = read(changed(0, from_session="2012-01-05", to_session="2015-01-14"))
+    assert until_sold(long_ago, exchanges=exchanges(), sessions=60)["to_session"].max() == date(2015, 1, 14)
     others = until_sold(universe, exchanges=exchanges(), sessions=2).filter(pl.col("symbol") != "XOM")
     assert others["to_session"].null_count() == others.height
 

@@ -92,8 +92,12 @@ def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(override, sen
         ({"bars": {"sources": []}}, "bars.sources: Tuple should have at least 1 item"),
         ({"bars": {"sources": ["yahoo", "yahoo"]}}, "bars.sources must name each source once, yahoo comes twice"),
         (
-            {"backtests": {"rebalance_sessions": 64}},
-            "bars.sessions_after_membership must be at least backtests.rebalance_sessions, 64,",
+            {"backtests": {"rebalance_sessions": 63}},
+            "bars.sessions_after_membership must be at least 64, the sessions from one rebalance to the next one's fill",
+        ),
+        (
+            {"backtests": {"rebalance": "month"}, "bars": {"sessions_after_membership": 20}},
+            "bars.sessions_after_membership must be at least 24",
         ),
         ({"graphs": {"k": 0, "window": 1}}, "(1 more settings are wrong)"),
     ],

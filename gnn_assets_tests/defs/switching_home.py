@@ -5,9 +5,11 @@ The weights are a few numbers and the tables a few rows: what is shown here is w
 
 import multiprocessing
 import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, timedelta
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,13 @@ SWITCHES = {"rollback": roll_back, "promote": promote_by_hand}
 
 # Fresh interpreters: polars, whose threads no fork takes along, hangs in a process forked from one that has used it.
 FRESH = multiprocessing.get_context("spawn")
+# Longest wait for a word from a process.
+LONGEST_SECONDS = 240
 
 
-def platform_at(home: Path, **runtime: Any) -> Platform:
-    return Platform(settings=Settings(profile="test", home=home), config=build_config("test", {"runtime": runtime}))
+def platform_at(home: Path, *, automation: Mapping[str, Any] | None = None, **runtime: Any) -> Platform:
+    config = build_config("test", {"runtime": runtime, "automation": automation or {}})
+    return Platform(settings=Settings(profile="test", home=home), config=config)
 
 
 def lineage(**inputs: str) -> Lineage:
@@ -63,8 +68,9 @@ def add_candidate(
     failure: str = "",
     scores: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5),
     training_end: date = SESSIONS[0] - timedelta(days=1),
+    score: bool = True,
 ) -> str:
-    """Stores a candidate with everything that judges it; returns its version."""
+    """Stores a candidate with everything that judges it, unless its scores are to come; returns its version."""
     part = {"kernel": np.full(4, number, dtype=np.float32)} if arrays is None else arrays
     told = {"failure": failure, "curve": [], "test": None}
     facts = {
@@ -77,6 +83,20 @@ def add_candidate(
     }
     version = platform.weights.save({f"{MODEL}/refit": part}, facts)
     platform.weights.publish(version, lineage=lineage(number=str(number)))
+    if score:
+        score_candidate(platform, version, number, scores=scores, training_end=training_end)
+    return version
+
+
+def score_candidate(
+    platform: Platform,
+    version: str,
+    number: int,
+    *,
+    scores: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5),
+    training_end: date = SESSIONS[0] - timedelta(days=1),
+) -> None:
+    """Stores what judges a candidate; the number is that of its returns."""
     publish = {"data_end": SESSIONS[-1]}
     predictions = rows_of(
         OOS_PREDICTIONS,
@@ -93,7 +113,6 @@ def add_candidate(
     judged = {"oos_predictions": oos, "portfolio_returns": made.version}
     scored_rows = rows_of(BACKTEST_SCORES, model=[MODEL] * 5, version=[version] * 5, fold=list(range(5)))
     platform.lake.publish(BACKTEST_SCORES, scored_rows, lineage=lineage(**judged), **publish)
-    return version
 
 
 def judged(platform: Platform, version: str, *, rule: str) -> Champion:
@@ -114,21 +133,21 @@ def fill(home: Path) -> tuple[str, str, str]:
     return first, second, third
 
 
-def command(home: Path, asked: tuple[str, str], *, failpoint: str, start: Any, said: Any) -> None:
-    """One command in this process, which dies at the failpoint; its sentence goes to the queue."""
+def command(home: Path, asked: tuple[str, str], failpoint: str, start: Any, line: Connection) -> None:
+    """One command in this process, which dies at the failpoint; its sentence goes down the line."""
     os.environ["GNN_ASSETS_FAILPOINT"] = failpoint
     name, version = asked
     platform = platform_at(home)
     if start is not None:
         # What is slow the first time is done before everybody starts at once.
         platform.champion.current()
-        start.wait(60)
+        start.wait(LONGEST_SECONDS)
     try:
         done = SWITCHES[name](platform, version, reason=f"{name} in a test")
     except GnnAssetsError as error:
-        said.put(str(error))
+        line.send(str(error))
         raise SystemExit(1) from None
-    said.put("moved" if done.moved else "already")
+    line.send("moved" if done.moved else "already")
 
 
 def run_commands(
@@ -136,20 +155,39 @@ def run_commands(
 ) -> list[tuple[int, str]]:
     """Runs commands, each in a process of its own; returns exit code and sentence of each, in order."""
     start = FRESH.Barrier(len(commands)) if at_once else None
-    queues = [FRESH.SimpleQueue() for _ in commands]
-    processes = [
-        FRESH.Process(target=command, args=(home, asked), kwargs={"failpoint": failpoint, "start": start, "said": said})
-        for asked, said in zip(commands, queues, strict=True)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    codes = [process.exitcode for process in processes]
-    return [
-        (-1 if code is None else code, "" if said.empty() else said.get())
-        for code, said in zip(codes, queues, strict=True)
-    ]
+    with ExitStack() as running:
+        begun = [running.enter_context(process_of(command, home, asked, failpoint, start)) for asked in commands]
+        return [_ended(process, line) for process, line in begun]
+
+
+def _ended(process: SpawnProcess, line: Connection) -> tuple[int, str]:
+    try:
+        said = line.recv() if line.poll(LONGEST_SECONDS) else ""
+    except (EOFError, OSError):
+        said = ""
+    process.join(LONGEST_SECONDS)
+    return -1 if process.exitcode is None else process.exitcode, said
+
+
+@contextmanager
+def process_of(target: Callable[..., None], *given: Any) -> Generator[tuple[SpawnProcess, Connection]]:
+    """A process and the line to it, the last argument it is given; when the block ends, so does the process.
+
+    Each end of the line is open in one process alone: when one dies, whoever waits at the other hears of it at once. A
+    queue would leave him waiting, as he holds both ends of it himself.
+    """
+    ours, theirs = FRESH.Pipe()
+    process = FRESH.Process(target=target, args=(*given, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield process, ours
+    finally:
+        ours.close()
+        process.join(10)
+        if process.is_alive():
+            process.kill()
+            process.join(10)
 
 
 def publish_forecasts(platform: Platform) -> None:
@@ -160,10 +198,14 @@ def publish_forecasts(platform: Platform) -> None:
     platform.lake.publish(FORECASTS, rows, lineage=lineage(champion=champion.version), data_end=SESSIONS[-1])
 
 
-def read_until(home: Path, stop: Any, said: Any) -> None:
-    """Reads what is served, again and again, as whoever serves it would; says how often, and what went wrong."""
+def read_until_told(home: Path, line: Connection) -> None:
+    """Reads what is served, again and again, as whoever serves it would, until a word comes down the line.
+
+    Says when it has begun; at the end how often it read, and what went wrong. The end of a line that nobody holds any
+    more is a word as well: no reader outlives the tests.
+    """
     platform, reads, failed = platform_at(home), 0, []
-    while not stop.is_set():
+    while not line.poll():
         try:
             champion = platform.champion.current()
             assert champion is not None
@@ -174,22 +216,34 @@ def read_until(home: Path, stop: Any, said: Any) -> None:
         except Exception as error:  # whatever it is, a read failed
             failed.append(repr(error))
         reads += 1
-    said.put((reads, failed))
+        if reads == 1:
+            line.send("reading")
+    line.send((reads, failed))
 
 
 @contextmanager
 def readers(home: Path, count: int) -> Generator[list[tuple[int, list[str]]]]:
-    """Processes that read while the block runs; afterwards, how often each did and what failed."""
-    stop, said = FRESH.Event(), FRESH.SimpleQueue()
-    # Daemons: one that does not end must not keep the tests from ending.
-    processes = [FRESH.Process(target=read_until, args=(home, stop, said), daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
+    """Processes that all read while the block runs; afterwards, how often each did and what failed.
+
+    Raises:
+        AssertionError: if one of them ended by itself, or says nothing in time.
+    """
     told: list[tuple[int, list[str]]] = []
-    try:
+    with ExitStack() as running:
+        begun = [running.enter_context(process_of(read_until_told, home)) for _ in range(count)]
+        assert [_word(process, line) for process, line in begun] == ["reading"] * count
         yield told
-    finally:
-        stop.set()
-        told += [said.get() for _ in processes]
-        for process in processes:
-            process.join(60)
+        for _, line in begun:
+            with suppress(BrokenPipeError):  # of one that died, which is told next
+                line.send("enough")
+        told += [_word(process, line) for process, line in begun]
+
+
+def _word(process: SpawnProcess, line: Connection) -> Any:
+    """What a process says next."""
+    assert line.poll(LONGEST_SECONDS), f"process {process.pid} says nothing"
+    try:
+        return line.recv()
+    except (EOFError, OSError):
+        process.join(LONGEST_SECONDS)
+        raise AssertionError(f"process {process.pid} ended by itself, exit code {process.exitcode}") from None

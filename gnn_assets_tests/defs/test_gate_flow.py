@@ -4,6 +4,8 @@ One home is materialized to the end of November; each test goes on from a copy o
 longer than everything else together, has its own test.
 """
 
+import dataclasses
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
@@ -29,7 +32,9 @@ from gnn_assets.defs.recipe import champion_config, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.defs.verify import verify_session
-from gnn_assets.models.zoo import high_pass
+from gnn_assets.models.features.groups import returns as returns_features
+from gnn_assets.models.features.standardise import standardise
+from gnn_assets.models.zoo import high_pass, reversal
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.promotion import Evidence
 
@@ -49,8 +54,8 @@ TINY = {
 }
 NOVEMBER, DECEMBER = date(2022, 11, 30), date(2022, 12, 28)
 NEWER = {"clock": {"session": DECEMBER}}
-# Whatever the paired interval says, so that a test decides what the gate does and not the luck of a tiny network.
-LENIENT = {"gate": {"non_inferiority_margin": 2.0}}
+# Whatever the paired interval and two trainings of a tiny network say, so that a test decides what the gate does.
+LENIENT = {"gate": {"non_inferiority_margin": 2.0, "refit_agreement": 0.0}}
 STRICT = {"gate": {"max_rmse_ratio": 1e-9}}
 SERVING = ("forecasts", "correlation_graphs", "returns")
 
@@ -278,6 +283,82 @@ def test_a_refused_refresh_leaves_the_champion_and_it_goes_on_serving_newer_sess
 
 
 @pytest.mark.slow
+def test_a_refresh_whose_weights_were_shuffled_is_refused_though_its_folds_are_sound(home, first, monkeypatch):
+    """Twenty new sessions are too few for the paired interval to tell: only what the refit says itself does."""
+    honest = models_assets.train_candidate
+
+    def shuffled(*given, **settings):
+        made = honest(*given, **settings)
+        generator, refit = np.random.default_rng(0), f"{first.model}/refit"
+        parts = {
+            part: {name: _shuffled(array, generator) for name, array in arrays.items()} if part == refit else arrays
+            for part, arrays in made.parts.items()
+        }
+        return dataclasses.replace(made, parts=parts)
+
+    monkeypatch.setattr(models_assets, "train_candidate", shuffled)
+    platform = platform_at(home, NEWER, LENIENT)
+    done = run(platform)
+    # The champion stays, and so does the end of its data.
+    assert {name for name, passed in done.checks["champion"].items() if not passed} == {"refit_agrees", "age"}
+    assert champion_of(platform) == first
+
+
+def _shuffled(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The same numbers in a random order; of the text of a booster, its leaves' values."""
+    if array.dtype != np.uint8:
+        return generator.permutation(array.ravel()).reshape(array.shape)
+    text = re.sub(r"tree_sizes=.*\n", "", array.tobytes().decode())
+    leaves = re.findall(r"leaf_value=(.*)", text)
+    values = iter(generator.permutation([value for line in leaves for value in line.split()]))
+    mixed = re.sub(
+        r"leaf_value=(.*)", lambda line: "leaf_value=" + " ".join(next(values) for _ in line[1].split()), text
+    )
+    return np.frombuffer(mixed.encode(), dtype=np.uint8).copy()
+
+
+@pytest.mark.slow
+def test_a_model_that_knows_the_outcome_is_caught_however_good_its_evidence_is(home, first, monkeypatch):
+    """Its training ended in time and its folds are what they say: only asking it again without the future tells."""
+
+    honest = reversal.predict
+
+    def foresight(arrays, data, *, sessions, config):
+        scores_SxN = honest(arrays, data, sessions=sessions, config=config)
+        outcomes_SxN = data.labels_TxN[sessions.start : sessions.stop].astype(np.float64)
+        known_SxN = np.isfinite(scores_SxN) & np.isfinite(outcomes_SxN)
+        return np.where(known_SxN, standardise(outcomes_SxN, known_SxN), scores_SxN).astype(np.float32)
+
+    monkeypatch.setattr(reversal, "predict", foresight)
+    platform = platform_at(home, {"models": {"candidate": "reversal"}})
+    done = run(platform)
+    assert [name for name, passed in done.checks["champion"].items() if not passed] == ["no_look_ahead"]
+    (event,) = events_of(platform, "refused")
+    assert "no_look_ahead failed: value 40, threshold 0." in event["reason"]
+    assert "look-ahead of a feature, of the graph or of the model" in event["reason"]
+    assert champion_of(platform) == first
+
+
+@pytest.mark.slow
+def test_a_feature_that_knows_the_next_return_is_caught(home, first, monkeypatch):
+    honest = returns_features.features
+
+    def tomorrow(bars, graph, config):
+        named = dict(honest(bars, graph, config))
+        assert "return_lag0" in named
+        return {
+            **named,
+            "return_lag0": np.append(bars.close_return_TxN[1:], np.zeros_like(named["return_lag0"][:1]), 0),
+        }
+
+    monkeypatch.setattr(returns_features, "features", tomorrow)
+    platform = platform_at(home, {"models": {"candidate": "ridge"}})
+    done = run(platform)
+    assert done.checks["champion"]["no_look_ahead"] is False
+    assert champion_of(platform) == first
+
+
+@pytest.mark.slow
 def test_symbols_that_did_not_come_through_count_as_not_scored(home, first, judged, monkeypatch):
     honest = models_assets.core_symbols
     monkeypatch.setattr(models_assets, "core_symbols", lambda run: honest(run)[:-5])
@@ -290,7 +371,9 @@ def test_symbols_that_did_not_come_through_count_as_not_scored(home, first, judg
 
 
 @pytest.mark.slow
-def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by_its_own_recipe(home, first, judged):
+def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by_its_own_recipe(
+    home, first, judged, monkeypatch
+):
     """Another size of network, other features, another graph: none of it may touch what is served."""
     old = platform_at(home)
     before, prior = forecasts_of(old).drop("card_id"), {row["id"] for row in old.ledger.read("trials")}
@@ -299,8 +382,14 @@ def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by
         "graphs": {"window": 30, "min_overlap": 20, "k": 3},
     }
     platform = platform_at(home, changed)
-    done = run(platform)
+    # A gate that dies over the evidence has counted the try, and counts it once.
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_assets, "judge", lambda *_, **__: 1 / 0)
+        assert list(run(platform).failures) == ["champion"]
+    assert len(events_of(platform, "gate_try")) == 1
+    done = run(platform, "retrain")
     assert done.success, done.failures
+    assert len(events_of(platform, "gate_try")) == 1
     assert champion_of(platform) == first
     (event,) = events_of(platform, "refused")
     assert (event["rule"], event["champion"]) == ("replace", first.version)

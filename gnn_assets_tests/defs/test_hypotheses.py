@@ -115,6 +115,13 @@ def test_a_strategy_that_needs_what_the_bars_have_not_is_refused_by_name(home_co
     assert "hypothesis" not in {trial["trial"] for trial in platform_at(home_copy).ledger.read("trials")}
 
 
+def test_a_batch_that_rebalances_too_seldom_to_sell_who_left_is_refused_by_name(home_copy, batch):
+    batch.write_text(BATCH.replace("held: [4, 8]", "rebalance_sessions: [5, 126]"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"rebalance_sessions 126\): expected a rebalance within 63 sessions"):
+        run_hypotheses(platform_at(home_copy), batch, report=None)
+    assert "hypothesis" not in {trial["trial"] for trial in platform_at(home_copy).ledger.read("trials")}
+
+
 def test_a_file_that_is_not_there_is_told(demo_home, tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: expected a readable YAML file"):
         run_hypotheses(platform_at(demo_home), tmp_path / "none.yaml", report=None)

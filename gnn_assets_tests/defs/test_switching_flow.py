@@ -13,6 +13,7 @@ import pytest
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.definitions import build_definitions
+from gnn_assets.defs import registry as registry_assets
 from gnn_assets.defs.following import following_sensor
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.verify import verify_session
@@ -54,16 +55,18 @@ def copy_of(platform: Platform, champion: Champion, number: int) -> str:
     return version
 
 
-def run(platform: Platform, instance: dg.DagsterInstance, *assets: str) -> Done:
+def run(platform: Platform, instance: dg.DagsterInstance, *assets: str, fails: bool = False) -> Done:
     result = (
         build_definitions(platform)
         .resolve_job_def("everything")
         .execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(asset) for asset in assets],
+            raise_on_error=not fails,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
     )
+    assert result.success is not fails
     return Done(
         versions={
             event.materialization.asset_key.to_user_string(): event.materialization.tags["dagster/data_version"]
@@ -73,14 +76,17 @@ def run(platform: Platform, instance: dg.DagsterInstance, *assets: str) -> Done:
     )
 
 
-def asked(platform: Platform, instance: dg.DagsterInstance) -> str | None:
-    """The run the sensor asks for, by its key; None if it asks for none."""
+def asked(platform: Platform, instance: dg.DagsterInstance) -> list[tuple[str, ...]]:
+    """The runs the sensor asks for, each as its assets."""
     context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
     found = following_sensor(platform.config)(context)
-    return found.run_key if isinstance(found, dg.RunRequest) else None
+    requests = found if isinstance(found, list) else []
+    return [tuple(key.to_user_string() for key in request.asset_selection) for request in requests]
 
 
-def test_a_rollback_is_followed_and_holds_until_a_newer_candidate_comes_or_a_person_says_so(home_copy: Home, tmp_path):
+def test_a_rollback_is_followed_and_holds_until_a_newer_candidate_comes_or_a_person_says_so(
+    home_copy: Home, tmp_path, monkeypatch
+):
     platform = platform_at(home_copy.path)
     first = platform.champion.current()
     assert first is not None
@@ -88,17 +94,26 @@ def test_a_rollback_is_followed_and_holds_until_a_newer_candidate_comes_or_a_per
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         # Nothing speaks against the copy: the gate promotes it, and tells Dagster by itself.
         assert run(platform, instance, "champion", "forecasts").versions["champion"] == second
-        assert asked(platform, instance) is None
+        assert asked(platform, instance) == []
 
         assert home_copy.run("rollback", "--to", first.version, "--reason", "two bad days").returncode == 0
-        assert asked(platform, instance) == "champion move 3"
-        done = run(platform, instance, "champion", "mlflow_mirror", "forecasts")
-        assert done.versions["champion"] == done.versions["mlflow_mirror"] == first.version
-        assert done.checks["not_held_out"] is False
+        shown, judged = asked(platform, instance)
+        # The mirror was not made since, and shows the first.
+        assert (shown, judged) == (("forecasts",), ("champion",))
+        # A gate that cannot judge the newest candidate keeps nobody from reading the champion's forecasts.
+        with monkeypatch.context() as patch:
+            patch.setattr(registry_assets, "contender_of", lambda *_, **__: 1 / 0)
+            run(platform, instance, *judged, fails=True)
+            done = run(platform, instance, "mlflow_mirror", *shown)
+        assert done.versions["mlflow_mirror"] == first.version
         assert done.checks["mirrored"] is True
         assert set(platform.lake.read(FORECASTS)["champion"]) == {first.version}
         assert verify_session(platform, date.fromisoformat(first.data_end)).matches
-        assert asked(platform, instance) is None
+        assert asked(platform, instance) == [judged]
+        done = run(platform, instance, *judged)
+        assert done.versions["champion"] == first.version
+        assert done.checks["not_held_out"] is False
+        assert asked(platform, instance) == []
         (refused,) = [event for event in platform.ledger.read("events") if event["event"] == "refused"]
         assert (refused["candidate"], refused["champion"]) == (second, first.version)
         assert "two bad days" in refused["reason"]
@@ -108,7 +123,7 @@ def test_a_rollback_is_followed_and_holds_until_a_newer_candidate_comes_or_a_per
         assert (done.versions["champion"], done.checks["not_held_out"]) == (third, True)
 
         assert home_copy.run("promote", "--to", second, "--reason", "it was not the model").returncode == 0
-        assert asked(platform, instance) == "champion move 5"
+        assert asked(platform, instance) == [("mlflow_mirror", "forecasts"), judged]
         # The third is the newest candidate still, and no worse: it was there when the person chose, and is held out.
         done = run(platform, instance, "champion")
         assert (done.versions["champion"], done.checks["not_held_out"]) == (second, False)

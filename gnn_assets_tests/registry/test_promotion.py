@@ -11,6 +11,7 @@ import pytest
 from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
 from gnn_assets.core.config import build_config
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.registry.probe import Probe
 from gnn_assets.registry.promotion import Contender, Evidence, judge, live_track
 from gnn_assets.store.panel import from_panel
 
@@ -19,7 +20,7 @@ DAYS = [date(2018, 1, 1) + timedelta(days=offset) for offset in range(400)]
 SYMBOLS = [f"S{number}" for number in range(20)]
 HARD = {
     *("executable", "training_succeeded", "scores_finite", "scores_out_of_sample", "symbols_scored", "newest_mean"),
-    *("newest_spread", "newest_outside", "rmse_over_naive"),
+    *("newest_spread", "newest_outside", "refit_agrees", "no_look_ahead", "rmse_over_naive"),
 }
 
 
@@ -121,6 +122,19 @@ def test_scores_centred_by_construction_are_not_refused_for_rounding_dust():
     newest_N = panel_TxN[-1].astype(np.float32) + np.float32(3e-7)
     candidate = _contender(predictions=_predictions(panel_TxN=panel_TxN))
     assert judge(_evidence(candidate=candidate, newest_scores_N=newest_N), config=CONFIG).passed
+
+
+def test_a_refit_that_is_not_the_model_its_folds_are_is_refused():
+    _refused_by("refit_agrees", probe=replace(_probe(), refit_SxN=_probe().refit_SxN[:, ::-1]))
+
+
+def test_scores_that_change_without_the_future_are_refused():
+    _refused_by("no_look_ahead", probe=replace(_probe(), again_KxN=_probe().again_KxN + 1))
+
+
+def test_weights_that_nobody_asked_are_refused_by_both():
+    checks = _checks(probe=Probe())
+    assert [checks[name].blocks for name in ("refit_agrees", "no_look_ahead")] == [True, True]
 
 
 def test_a_model_that_turned_against_its_past_is_refused_for_its_error():
@@ -286,9 +300,26 @@ def _checks(**changes):
 
 def _evidence(**changes):
     sound = Evidence(
-        candidate=_contender(), champion=None, symbols=SYMBOLS, newest_scores_N=_newest(), candidates_judged=1
+        candidate=_contender(),
+        champion=None,
+        symbols=SYMBOLS,
+        newest_scores_N=_newest(),
+        candidates_judged=1,
+        probe=_probe(),
     )
     return replace(sound, **changes)
+
+
+def _probe():
+    scores_SxN = np.random.default_rng(11).normal(size=(5, 20)).astype(np.float32)
+    return Probe(
+        symbols=SYMBOLS,
+        refit_SxN=scores_SxN,
+        fold_SxN=scores_SxN,
+        sessions=DAYS[:5],
+        scores_KxN=scores_SxN,
+        again_KxN=scores_SxN,
+    )
 
 
 def _other_recipe():

@@ -1,7 +1,7 @@
 """What a switch by hand must satisfy, and how the gate looks at what was gone back from. Records in, records out."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -9,9 +9,9 @@ import pytest
 
 from gnn_assets.core.checks import Check
 from gnn_assets.core.errors import MissingArtefact, ModelError
-from gnn_assets.registry.pointer import Champion, Move
+from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.promotion import Contender, GateReport
-from gnn_assets.registry.switch import MANUAL, ROLLBACK, by_hand, held_out, hold, named, refuse_dishonest
+from gnn_assets.registry.switch import MANUAL, ROLLBACK, Decision, by_hand, held_out, hold, named, refuse_dishonest
 
 CHAMPION = Champion(
     version="a1",
@@ -29,19 +29,9 @@ KNOWN = ["a1b2", "a1c3", "b4d5"]
 FINE = {"mlp/refit": {"kernel": np.ones(2, dtype=np.float32), "text": np.zeros(3, dtype=np.uint8)}}
 
 
-def moves(*steps: tuple[str, str]) -> list[Move]:
-    """Moves of the pointer from (version, rule) to (version, rule)."""
-    made: list[Move] = []
-    for number, (version, rule) in enumerate(steps, start=1):
-        champion = replace(CHAMPION, version=version, rule=rule)
-        if rule in {MANUAL, ROLLBACK}:
-            # One candidate is trained before each move of the gate.
-            seen = sum(before.champion.by == "" for before in made)
-            words = {"reason": "two bad days", "by": "ann@desk", "decided_at": "now"}
-            champion = by_hand(champion, rule=rule, publications=seen + (rule == MANUAL), **words)
-        before = made[-1].champion if made else None
-        made.append(Move(number, champion, before, datetime(2022, 12, number, tzinfo=UTC), ""))
-    return made
+def decision(version: str, rule: str, *, publications: int, at: str = "2022-12-01") -> Decision:
+    how = {"reason": "two bad days", "by": "ann@desk", "decided_at": at}
+    return Decision.of(by_hand(replace(CHAMPION, version=version), rule=rule, publications=publications, **how))
 
 
 def contender(**changes) -> Contender:
@@ -78,35 +68,39 @@ def test_a_record_put_in_place_by_hand_says_by_whom_why_and_when_and_keeps_the_r
 
 
 @pytest.mark.parametrize(
-    ("published", "held"),
+    ("scored", "held"),
     [
         (1, True),
-        # The one that was gone back from was the newest then.
+        # The one that was gone back from had the newest scores then.
         (2, True),
-        # What is trained afterwards is news.
+        # What is scored afterwards is news, whenever it was trained.
         (3, False),
     ],
 )
-@pytest.mark.parametrize("since", [[], [("c", "refresh")]])
-def test_what_was_there_when_a_person_decided_is_held_out_for_good(published, held, since):
-    steps = moves(("a", "bootstrap"), ("b", "refresh"), ("a", ROLLBACK), *since)
-    found = held_out(published, steps)
-    assert found == (steps[2] if held else None)
+def test_what_had_scores_when_a_person_decided_is_held_out(scored, held):
+    back = decision("a", ROLLBACK, publications=2)
+    assert held_out(scored, [back]) == (back if held else None)
 
 
-def test_the_newest_decision_counts():
-    steps = moves(("a", "bootstrap"), ("b", "refresh"), ("a", ROLLBACK), ("c", "refresh"), ("b", MANUAL))
-    assert held_out(4, steps) == steps[-1]
-    assert held_out(5, steps) is None
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_newest_decision_counts_in_whatever_order_they_are_told(order):
+    back, chosen = decision("a", ROLLBACK, publications=2), decision("b", MANUAL, publications=4)
+    confirmed = decision("b", MANUAL, publications=4, at="2022-12-02")
+    told = [back, chosen, confirmed][::order]
+    assert held_out(4, told) == confirmed
+    assert held_out(5, told) is None
+
+
+def test_what_has_no_scores_yet_is_held_out_by_nothing():
+    assert held_out(None, [decision("a", ROLLBACK, publications=2)]) is None
 
 
 def test_where_nobody_decided_by_hand_nothing_is_held_out():
-    assert held_out(1, moves(("a", "bootstrap"), ("b", "refresh"))) is None
     assert held_out(1, []) is None
 
 
 def test_the_gate_refuses_what_is_held_out_however_good_it_is_and_says_who_decided_and_why():
-    (*_, back) = moves(("a", "bootstrap"), ("b", "refresh"), ("a", ROLLBACK))
+    back = decision("a", ROLLBACK, publications=2)
     passed = GateReport("refresh", passed=True, checks=(), reason="b against champion a by rule refresh: passed.")
     report = hold(passed, back)
     assert not report.promotes
@@ -122,7 +116,7 @@ def test_the_gate_refuses_what_is_held_out_however_good_it_is_and_says_who_decid
 def test_what_fails_anyway_is_told_with_both_reasons():
     bad = Check("superior", passed=False, value=-1, threshold=0, description="Worse.")
     failed = GateReport("replace", passed=False, checks=(bad,), reason=f"b by rule replace: refused by {bad.sentence}")
-    (*_, back) = moves(("a", "bootstrap"), ("b", "refresh"), ("a", ROLLBACK))
+    back = decision("a", ROLLBACK, publications=2)
     report = hold(failed, back)
     assert [check.name for check in report.checks] == ["superior", "not_held_out"]
     assert report.reason.startswith(f"{failed.reason}; not_held_out failed")
@@ -144,8 +138,14 @@ def test_the_champion_itself_is_not_asked():
 
 
 def test_an_honest_candidate_may_be_promoted_by_hand_with_or_without_a_champion():
-    refuse_dishonest(contender(), None, FINE)
-    refuse_dishonest(contender(), contender(version="a1", config_hash="another recipe"), FINE)
+    overruled = {"superior", "refit_agrees"}
+    refuse_dishonest(contender(), None, FINE, failed_before=())
+    refuse_dishonest(contender(), contender(version="a1", config_hash="another recipe"), FINE, failed_before=overruled)
+
+
+def test_what_the_gate_caught_looking_ahead_cannot_be_overruled():
+    with pytest.raises(ModelError, match="no_look_ahead failed: value caught"):
+        refuse_dishonest(contender(), None, FINE, failed_before=("superior", "no_look_ahead"))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_honest_candidate_may_be_promoted_by_hand_with_or_without_a_champion(
 )
 def test_what_makes_a_forecast_dishonest_cannot_be_overruled(changes, weights, failed):
     with pytest.raises(ModelError, match="which nobody can overrule") as refused:
-        refuse_dishonest(contender(**changes), contender(version="a1"), weights)
+        refuse_dishonest(contender(**changes), contender(version="a1"), weights, failed_before=())
     names = (
         "executable",
         "training_succeeded",

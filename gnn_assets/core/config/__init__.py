@@ -19,7 +19,7 @@ from gnn_assets.core.config.models import (
     TargetsConfig,
     TrainingConfig,
 )
-from gnn_assets.core.config.operations import AgeLimit, ForecastsConfig
+from gnn_assets.core.config.operations import AgeLimit, AutomationConfig, ForecastsConfig, GateConfig
 from gnn_assets.core.config.sizing import ForecastRiskConfig, GapConfig, KellyConfig, SizingConfig
 from gnn_assets.core.config.sources import FailoverConfig, FilesConfig, RateConfig, SimulatedConfig
 from gnn_assets.core.execution import ExecutionConfig, Section
@@ -27,6 +27,7 @@ from gnn_assets.core.execution import ExecutionConfig, Section
 __all__ = [
     "DEFAULTS_FILE",
     "AgeLimit",
+    "AutomationConfig",
     "BacktestsConfig",
     "BarsConfig",
     "Config",
@@ -39,6 +40,7 @@ __all__ = [
     "ForecastRiskConfig",
     "ForecastsConfig",
     "GapConfig",
+    "GateConfig",
     "GraphAttentionConfig",
     "GraphsConfig",
     "HighPassConfig",

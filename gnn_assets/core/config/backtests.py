@@ -7,7 +7,10 @@ from pydantic import Field, model_validator
 from gnn_assets.core.config.base import Name
 from gnn_assets.core.config.sizing import PortfoliosConfig, SizingConfig
 from gnn_assets.core.config.strategies import StrategiesConfig
-from gnn_assets.core.execution import Count, NonNegative, Section
+from gnn_assets.core.execution import Count, ExecutionConfig, NonNegative, Section
+
+# Most sessions from one first session of a week or month to the next one's.
+_LONGEST = {"week": 5, "month": 23}
 
 
 class CombinatorialConfig(Section):
@@ -74,6 +77,11 @@ class BacktestsConfig(Section):
     overfitting_blocks: Annotated[int, Field(ge=4, le=20, multiple_of=2)]
     combinatorial: CombinatorialConfig
     regimes: RegimesConfig
+
+    def longest_hold(self, execution: ExecutionConfig) -> int:
+        """Sessions from the fill of one rebalance to that of the next, at most, counted from its signal."""
+        between = _LONGEST.get(self.rebalance, self.rebalance_sessions)
+        return between + execution.fill_lag
 
     @model_validator(mode="after")
     def _cap_below_the_strategy_s(self) -> "BacktestsConfig":

@@ -44,11 +44,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _who_left_is_followed_until_it_is_sold(self) -> "Config":
-        followed, between = self.bars.sessions_after_membership, self.backtests.rebalance_sessions
-        if between > followed:
+        followed, longest = self.bars.sessions_after_membership, self.backtests.longest_hold(self.execution)
+        if longest > followed:
             raise ValueError(
-                f"bars.sessions_after_membership must be at least backtests.rebalance_sessions, {between}, or a name "
-                f"that left the universe is taken for delisted before it can be sold, was {followed}"
+                f"bars.sessions_after_membership must be at least {longest}, the sessions from one rebalance to the "
+                f"next one's fill, or a name that left the universe is taken for delisted before it can be sold, was "
+                f"{followed}"
             )
         return self
 

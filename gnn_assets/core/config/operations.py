@@ -16,6 +16,9 @@ class GateConfig(Section):
     spread_sigma: Positive
     max_outside_share: Share
     min_symbol_share: Share
+    refit_agreement: Annotated[float, Field(ge=-1, lt=1)]
+    agreement_sessions: Count
+    look_ahead_sessions: Count
 
 
 class ForecastsConfig(Section):
@@ -52,3 +55,5 @@ class AutomationConfig(Section):
     timezone: str
     rebuild_cron: str
     sensor_interval_seconds: Count
+    follow_attempts: Count
+    follow_delay_seconds: NonNegative
