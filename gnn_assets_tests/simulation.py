@@ -37,7 +37,11 @@ class Market:
     def returns_frame(self) -> pl.DataFrame:
         """A frame of `RETURNS`; fills are closes."""
         frame = from_panel(self.returns_TxN, "close_return", sessions=self.sessions, symbols=self.symbols)
-        return RETURNS.conform(frame.with_columns(fill_return=pl.col("close_return"), source=pl.lit("simulated")))
+        return RETURNS.conform(
+            frame.with_columns(
+                fill_return=pl.col("close_return"), held_return=pl.col("close_return"), source=pl.lit("simulated")
+            )
+        )
 
     def graph_frame(self, config: GraphsConfig) -> pl.DataFrame:
         """A frame of `CORRELATION_GRAPHS`, estimated from the returns: the truth is not told."""

@@ -150,8 +150,8 @@ def test_a_name_that_left_is_asked_for_until_who_holds_it_can_have_sold_it(tmp_p
     symbols, days = names(6), sessions(16)
     bars = traded(symbols, days)
     with vendors(bars, "yahoo") as servers:
-        home = MarketHome(tmp_path / "home", symbols, servers, settings={"bars": {"sessions_after_membership": 4}})
-        home.write_universe(symbols, left={symbols[0]: days[9]})
+        home = MarketHome(tmp_path / "home", symbols, servers, settings={"bars": {"sessions_after_membership": 6}})
+        home.write_universe(symbols, left={symbols[0]: days[7]})
         for day in (days[10], days[-1]):
             done = home.update(day)
             assert done.success, done.failures
@@ -159,6 +159,6 @@ def test_a_name_that_left_is_asked_for_until_who_holds_it_can_have_sold_it(tmp_p
     assert home.newest().filter(left)["session"].to_list() == list(days[:14])
     returns = home.table(RETURNS).filter(left)
     told = {name: returns.drop_nulls(name)["session"].max() for name in ("close_return", "held_return")}
-    assert told == {"close_return": days[9], "held_return": days[13]}
+    assert told == {"close_return": days[7], "held_return": days[13]}
     # It failed nowhere: nobody expects a bar of it after that.
     assert done.checks["symbols_failed"].passed

@@ -30,7 +30,9 @@ def panel() -> np.ndarray:
 
 def returns_frame(panel_TxN: np.ndarray) -> pl.DataFrame:
     frame = from_panel(panel_TxN, "close_return", sessions=SESSIONS, symbols=SYMBOLS)
-    return RETURNS.conform(frame.with_columns(fill_return="close_return", source=pl.lit("simulated")))
+    return RETURNS.conform(
+        frame.with_columns(fill_return="close_return", held_return="close_return", source=pl.lit("simulated"))
+    )
 
 
 def kernel(returns: pl.DataFrame) -> Neighbours:
