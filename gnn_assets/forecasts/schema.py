@@ -44,3 +44,36 @@ FORECASTS = Table(
         "card_id": "the forecast's card: everything needed to recompute it bit for bit",
     },
 )
+
+FORECAST_SCORES = Table(
+    name="forecast_scores",
+    columns={
+        "session": pl.Date,
+        "symbol": pl.String,
+        "horizon": pl.Int16,
+        "version": pl.String,
+        "score": pl.Float32,
+        "expected_return": pl.Float64,
+        "realised": pl.Float64,
+        "error": pl.Float64,
+        "hit": pl.Boolean,
+        "covered": pl.Boolean,
+        "ic_share": pl.Float64,
+        "target_end": pl.Date,
+    },
+    key=("session", "symbol", "horizon", "version"),
+    descriptions={
+        "session": "last close the forecast used",
+        "horizon": "sessions from fill to the end of the target",
+        "version": "gnn_weights version that scored: champion, challenger or retired",
+        "score": "unitless; higher means a higher expected return",
+        "expected_return": "log return from fill to target end, as it was forecast",
+        "realised": "log return from fill to target end; null until it is known, and where a price is missing",
+        "error": "realised less expected return (log return)",
+        "hit": "whether score and outcome are on the same side of their session's means; null where one is at its mean",
+        "covered": "whether the outcome fell inside the prediction interval, its ends included",
+        "ic_share": "the symbol's part of the session's IC: shares of a version's session add up to it (unitless)",
+        "target_end": "session at whose fill the outcome is known",
+    },
+    monthly=True,
+)

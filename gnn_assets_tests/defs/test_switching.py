@@ -501,7 +501,6 @@ def test_commands_under_load_of_readers_for_a_minute_and_no_read_fails(home, ver
         f"{sum(reads for reads, _ in told)} reads, {sum(len(failed) for _, failed in told)} failed"
     )
     assert [failed for _, failed in told] == [[]] * 4
-    assert max(took) < 5
 
 
 # The command line

@@ -19,7 +19,15 @@ from gnn_assets.core.config.models import (
     TargetsConfig,
     TrainingConfig,
 )
-from gnn_assets.core.config.operations import AgeLimit, AutomationConfig, ForecastsConfig, GateConfig
+from gnn_assets.core.config.operations import (
+    AgeLimit,
+    AutomationConfig,
+    ForecastsConfig,
+    GateConfig,
+    LiveConfig,
+    LiveDriftConfig,
+    RetrainConfig,
+)
 from gnn_assets.core.config.sizing import ForecastRiskConfig, GapConfig, KellyConfig, SizingConfig
 from gnn_assets.core.config.sources import FailoverConfig, FilesConfig, RateConfig, SimulatedConfig
 from gnn_assets.core.execution import ExecutionConfig, Section
@@ -46,11 +54,14 @@ __all__ = [
     "HighPassConfig",
     "KellyConfig",
     "LightgbmConfig",
+    "LiveConfig",
+    "LiveDriftConfig",
     "MlpConfig",
     "ModelsConfig",
     "Name",
     "RateConfig",
     "RegimesConfig",
+    "RetrainConfig",
     "RulesConfig",
     "Section",
     "SimulatedConfig",

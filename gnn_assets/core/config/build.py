@@ -14,7 +14,16 @@ from gnn_assets.core.config.bars import BarsConfig, UniverseConfig
 from gnn_assets.core.config.base import CalendarConfig, ClockConfig
 from gnn_assets.core.config.graphs import GraphsConfig
 from gnn_assets.core.config.models import ModelsConfig
-from gnn_assets.core.config.operations import AgeLimit, AutomationConfig, ForecastsConfig, GateConfig, RuntimeConfig
+from gnn_assets.core.config.operations import (
+    AgeLimit,
+    AutomationConfig,
+    ForecastsConfig,
+    GateConfig,
+    LiveConfig,
+    LiveDriftConfig,
+    RetrainConfig,
+    RuntimeConfig,
+)
 from gnn_assets.core.config.sources import FailoverConfig, SourcesConfig
 from gnn_assets.core.errors import ConfigError
 from gnn_assets.core.execution import ExecutionConfig, Section
@@ -38,8 +47,11 @@ class Config(Section):
     verdict: VerdictConfig
     gate: GateConfig
     forecasts: ForecastsConfig
+    live: LiveConfig
     ages: dict[str, AgeLimit]
     runtime: RuntimeConfig
+    drift: LiveDriftConfig
+    retrain: RetrainConfig
     automation: AutomationConfig
 
     @model_validator(mode="after")

@@ -29,6 +29,15 @@ class ForecastsConfig(Section):
     min_calibration_sessions: Count
 
 
+class LiveConfig(Section):
+    """Over what and against what published forecasts are judged."""
+
+    # One return has no deviation.
+    window_sessions: Annotated[int, Field(ge=2)]
+    # Below 1 the limit would be under equal weight's own ratio, which it never is.
+    sharpe_ratio: Annotated[float, Field(ge=1)]
+
+
 class AgeLimit(Section):
     """One asset's limits: see the comment above `ages` in the defaults file."""
 
@@ -46,6 +55,33 @@ class RuntimeConfig(Section):
     grace_hours: Positive
     retries: Annotated[int, Field(ge=0)]
     retry_delay_seconds: NonNegative
+
+
+class RetrainConfig(Section):
+    """When an alarm trains a challenger, and how often at most."""
+
+    pause_sessions: Count
+    most_a_session: Count
+    attempts: Count
+    retry_hours: Positive
+    hysteresis: Share
+
+
+class LiveDriftConfig(Section):
+    """When what the champion sees, says, misses or pays is no longer what it was."""
+
+    window: Annotated[int, Field(ge=2)]
+    history_windows: Count
+    sessions_per_alarm: Count
+    optimism: Annotated[float, Field(ge=1)]
+    paths: Count
+    path_sessions: Count
+    block: Count
+    seed: Annotated[int, Field(ge=0)]
+    bins: Annotated[int, Field(ge=2)]
+    least_change: Positive
+    allowance: Positive
+    least_cost_bps: Positive
 
 
 class AutomationConfig(Section):
