@@ -20,8 +20,19 @@ def age_check(name: str, *, data_end: date | None, now: datetime, calendar: Sess
         limit: hours of age that are still fine.
 
     Returns:
-        A check named ``age``: value and threshold in hours of market age.
+        A check named ``age``: value and threshold in hours of market age. It fails where the clock is behind the data:
+        an age of nothing would say that all is well.
     """
+    if data_end is not None and calendar.close_at(data_end) > now:
+        return Check(
+            name="age",
+            passed=False,
+            value="the clock is behind the data",
+            threshold=limit.age_hours,
+            description=f"The clock says {now.isoformat()}, but data of {name} reach to {data_end}, which closes later: "
+            "set the machine's clock right; until then no age can be told.",
+            severity="warn",
+        )
     old = age(data_end, now=now, calendar=calendar)
     covered = f"data of {name} reach to {data_end}" if data_end else f"there are no data of {name}"
     return Check(

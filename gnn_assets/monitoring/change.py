@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from gnn_assets.core.config import LiveDriftConfig
 from gnn_assets.monitoring.family import window_sums
-from gnn_assets.monitoring.quiet import SHOWN, Drift, aimed_limit, enough, quiet_pasts
+from gnn_assets.monitoring.quiet import SHOWN, Drift, Recall, aimed_limit, compute, enough, quiet_pasts
 
 _BASIS_POINTS = 1e4
 
@@ -43,7 +43,7 @@ class LossReference:
 
 
 def residual_reference(
-    losses_T: Float[np.ndarray, " T"], *, config: LiveDriftConfig, hysteresis: float
+    losses_T: Float[np.ndarray, " T"], *, config: LiveDriftConfig, hysteresis: float, recall: Recall = compute
 ) -> LossReference:
     """Calibrates the drift of residuals on the champion's losses out of sample.
 
@@ -53,20 +53,25 @@ def residual_reference(
             it rather than of the model. NaN where the outcome is not known.
         config: allowance, rate, pasts.
         hysteresis: share of the limit by which a value must be back before its alarm ends.
+        recall: gives back what equal losses were calibrated to before.
 
     Known at: once the outcome of the last session given is.
     """
     known_T = losses_T[np.isfinite(losses_T)]
     if not enough(known_T.size, config=config) or np.ptp(known_T) == 0:
         return LossReference(np.nan, np.nan, np.nan)
+    (limit,) = recall([known_T], lambda: np.array([_loss_limit(known_T, config=config, hysteresis=hysteresis)]))
+    return LossReference(float(known_T.mean()), float(known_T.std()), float(limit))
+
+
+def _loss_limit(known_T: Float[np.ndarray, " T"], *, config: LiveDriftConfig, hysteresis: float) -> float:
     pasts = quiet_pasts(known_T[:, None], lived=config.path_sessions, config=config)
     references_RxT = known_T[pasts.reference_RxT]
     means_Rx1, deviations_Rx1 = (of(references_RxT, axis=1, keepdims=True) for of in (np.mean, np.std))
     # A past that drew one loss alone has no deviation to measure by.
     moves_R = deviations_Rx1[:, 0] > 0
     excess_RxL = (known_T[pasts.lived_RxL] - means_Rx1)[moves_R] / deviations_Rx1[moves_R]
-    limit = aimed_limit(risen_sum(excess_RxL, allowance=config.allowance), config=config, hysteresis=hysteresis)
-    return LossReference(float(known_T.mean()), float(known_T.std()), limit)
+    return aimed_limit(risen_sum(excess_RxL, allowance=config.allowance), config=config, hysteresis=hysteresis)
 
 
 def residual_drift(

@@ -3,7 +3,8 @@
 An alarm begins an episode, and an episode trains once, however long it lasts. It ends when the value has come back by
 more than it took to begin, so that a value that trembles at its limit begins no second one. What cannot train at once,
 because of the pause after the last decision or of the most in a session, stays pending and trains later. A training
-that failed is tried again, each time after a longer pause, a few times.
+that failed is tried again, each time after a longer pause, a few times; then it is given up, until there is another
+alarm or somebody trains by hand.
 
 Time is the market's: sessions for pauses and limits, the platform's clock for tries. Replay, tests and the daemon give
 the same answers.
@@ -18,6 +19,7 @@ from gnn_assets.core.config import RetrainConfig
 from gnn_assets.monitoring.reasons import RESPONSES, Reason, Response, Signal
 
 Action = Literal["train", "retry", "hold", "none"]
+State = Literal["asked", "trained", "failed"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Training:
     """The newest challenger that was asked for.
 
     Args:
+        number: 1, 2, ... in order of decision.
         session: at which it was decided.
         asked_at: aware UTC moment of the newest try.
         attempt: number of that try, from 1.
@@ -48,11 +51,12 @@ class Training:
         ended_at: aware UTC moment it failed at; None otherwise.
     """
 
+    number: int
     session: date
     asked_at: datetime
     attempt: int
     signals: tuple[Signal, ...]
-    state: Literal["asked", "trained", "failed"] = "asked"
+    state: State = "asked"
     ended_at: datetime | None = None
 
 
@@ -63,7 +67,7 @@ class Memory:
     Args:
         episodes: reason → the episode that lasts.
         training: the newest; None before the first.
-        asked: sessions of every try so far, oldest first.
+        asked: the session of the newest try, once for each try in it.
     """
 
     episodes: Mapping[Reason, Episode] = field(default_factory=dict)
@@ -134,6 +138,9 @@ def decide(
     if training is not None and training.state == "failed" and training.attempt < config.attempts:
         return _again(training, memory, session=session, now=now, full=full, config=config)
     if not pending:
+        if training is not None and training.state == "failed":
+            given_up = f"given up after {training.attempt} tries: see why they failed, then materialize gnn_weights"
+            return Decision("hold", training.signals, given_up, memory)
         return Decision("none", (), "", memory)
     cause = _paused(training, session=session, sessions=sessions, config=config)
     if full:
@@ -147,8 +154,10 @@ def decide(
         "",
         Memory(
             episodes={**episodes, **answered},
-            training=Training(session=session, asked_at=now, attempt=1, signals=why),
-            asked=(*memory.asked, session),
+            training=Training(
+                number=training.number + 1 if training else 1, session=session, asked_at=now, attempt=1, signals=why
+            ),
+            asked=_counted(memory.asked, session),
         ),
     )
 
@@ -179,6 +188,11 @@ def _paused(training: Training | None, *, session: date, sessions: Sequence[date
     )
 
 
+def _counted(asked: Sequence[date], session: date) -> tuple[date, ...]:
+    """The tries of one session; those of earlier ones count no more."""
+    return (*(one for one in asked if one == session), session)
+
+
 def _again(
     training: Training, memory: Memory, *, session: date, now: datetime, full: bool, config: RetrainConfig
 ) -> Decision:
@@ -194,4 +208,6 @@ def _again(
         state="asked",
         ended_at=None,
     )
-    return Decision("retry", training.signals, "", replace(memory, training=again, asked=(*memory.asked, session)))
+    return Decision(
+        "retry", training.signals, "", replace(memory, training=again, asked=_counted(memory.asked, session))
+    )

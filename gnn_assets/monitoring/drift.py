@@ -27,7 +27,7 @@ from gnn_assets.monitoring.family import (
     stability_index,
     sum_rows,
 )
-from gnn_assets.monitoring.quiet import Drift
+from gnn_assets.monitoring.quiet import Drift, Recall, compute
 
 _PAIR = 2  # fewer scores have no spread
 
@@ -51,6 +51,7 @@ def feature_reference(
     *,
     config: LiveDriftConfig,
     hysteresis: float,
+    recall: Recall = compute,
 ) -> DriftReference:
     """Calibrates the drift of features on what the champion learned from.
 
@@ -59,13 +60,15 @@ def feature_reference(
         mask_TxN: bool, symbols that were scored.
         config: window, bins, rate, pasts.
         hysteresis: share of the limit by which a value must be back before its alarm ends.
+        recall: gives back what equal sessions were calibrated to before.
 
     Known at: the last session given.
     """
     edges = {name: _edges(values_TxN[mask_TxN], bins=config.bins) for name, values_TxN in values.items()}
     members = _feature_members(values, mask_TxN, edges)
     series_TxK = np.stack([series_T for member in members[::2] for series_T in _places(member.rows_TxB)], axis=1)
-    return DriftReference(edges, family_reference(members, series_TxK, config=config, hysteresis=hysteresis))
+    family = family_reference(members, series_TxK, config=config, hysteresis=hysteresis, recall=recall)
+    return DriftReference(edges, family)
 
 
 def feature_drift(
@@ -73,27 +76,31 @@ def feature_drift(
     values: Mapping[str, Float[np.ndarray, "T N"]],
     mask_TxN: Bool[np.ndarray, "T N"],
     *,
+    newest: int,
     config: LiveDriftConfig,
-) -> Drift:
-    """Holds the features of the newest window against the reference.
+) -> tuple[Drift, ...]:
+    """Holds the features of the windows that end with the newest sessions against the reference.
 
     Args:
         reference: of the champion that is served.
         values: name → float (T, N) over live sessions, ascending; every feature of the reference.
         mask_TxN: bool, symbols that are scored.
+        newest: how many of the last of these sessions are looked at.
         config: as the reference was made with.
 
     Returns:
-        The largest distance of any feature, over what it passes by chance; offenders with their PSI or KS distance.
+        For each of them, ascending, the largest distance of any feature, over what it passes by chance; NaN where there
+        were fewer sessions than a window by then. Offenders with their PSI or KS distance.
 
-    Known at: the last session given.
+    Known at: each of these sessions.
     """
     known = {name: values[name] for name in reference.edges}
-    return family_drift(reference.family, _feature_members(known, mask_TxN, reference.edges), config=config)
+    members = _feature_members(known, mask_TxN, reference.edges)
+    return family_drift(reference.family, members, newest=newest, config=config)
 
 
 def prediction_reference(
-    scores_TxN: Float[np.ndarray, "T N"], *, config: LiveDriftConfig, hysteresis: float
+    scores_TxN: Float[np.ndarray, "T N"], *, config: LiveDriftConfig, hysteresis: float, recall: Recall = compute
 ) -> DriftReference:
     """Calibrates the drift of scores on the champion's scores out of sample: those it learned from lie too far apart.
 
@@ -101,6 +108,7 @@ def prediction_reference(
         scores_TxN: float (T, N), NaN where there is none.
         config: window, bins, rate, pasts.
         hysteresis: share of the limit by which a value must be back before its alarm ends.
+        recall: gives back what equal sessions were calibrated to before.
 
     Known at: the last session given.
     """
@@ -108,26 +116,29 @@ def prediction_reference(
     members = _score_members(scores_TxN, edges)
     spread_T, order_T = _spread(scores_TxN), _order_kept(scores_TxN)
     series_TxK = np.stack([*_places(members[0].rows_TxB), spread_T, order_T], axis=1)
-    return DriftReference(edges, family_reference(members, series_TxK, config=config, hysteresis=hysteresis))
+    family = family_reference(members, series_TxK, config=config, hysteresis=hysteresis, recall=recall)
+    return DriftReference(edges, family)
 
 
 def prediction_drift(
-    reference: DriftReference, scores_TxN: Float[np.ndarray, "T N"], *, config: LiveDriftConfig
-) -> Drift:
-    """Holds the scores of the newest window against the reference: distribution, spread, rank autocorrelation.
+    reference: DriftReference, scores_TxN: Float[np.ndarray, "T N"], *, newest: int, config: LiveDriftConfig
+) -> tuple[Drift, ...]:
+    """Holds the scores of the newest windows against the reference: distribution, spread, rank autocorrelation.
 
     Args:
         reference: of the champion that is served.
         scores_TxN: float (T, N) over live sessions, ascending, NaN where there is none; one session more than a window
             tells how far the first of them kept the order before it.
+        newest: how many of the last of these sessions are looked at.
         config: as the reference was made with.
 
     Returns:
         As `feature_drift`.
 
-    Known at: the last session given.
+    Known at: each of these sessions.
     """
-    return family_drift(reference.family, _score_members(scores_TxN, reference.edges), config=config)
+    members = _score_members(scores_TxN, reference.edges)
+    return family_drift(reference.family, members, newest=newest, config=config)
 
 
 def session_counts(

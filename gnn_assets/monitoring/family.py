@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gnn_assets.core.config import LiveDriftConfig
-from gnn_assets.monitoring.quiet import SHOWN, Drift, QuietPasts, aimed_limit, enough, quiet_pasts
+from gnn_assets.monitoring.quiet import SHOWN, Drift, QuietPasts, Recall, aimed_limit, compute, enough, quiet_pasts
 
 # Half a value more in every bin, Jeffreys' prior: an empty one has a logarithm.
 _PRIOR = 0.5
@@ -59,7 +59,12 @@ class FamilyReference:
 
 
 def family_reference(
-    members: Sequence[Member], series_TxK: Float[np.ndarray, "T K"], *, config: LiveDriftConfig, hysteresis: float
+    members: Sequence[Member],
+    series_TxK: Float[np.ndarray, "T K"],
+    *,
+    config: LiveDriftConfig,
+    hysteresis: float,
+    recall: Recall = compute,
 ) -> FamilyReference:
     """Calibrates a family on its reference.
 
@@ -68,12 +73,25 @@ def family_reference(
         series_TxK: float64, series of theirs whose memory sets the bootstrap's block.
         config: window, rate, pasts, least distance.
         hysteresis: share of the limit by which a value must be back before its alarm ends.
+        recall: gives back what equal sessions were calibrated to before.
 
     Known at: the last session of the reference.
     """
     sums = tuple(member.rows_TxB.sum(axis=0) for member in members)
     if not enough(len(series_TxK), config=config):
         return FamilyReference(sums, np.full(len(members), np.nan), np.nan)
+
+    def calibrate() -> Float[np.ndarray, " K"]:
+        return np.append(*_calibrated(members, series_TxK, config=config, hysteresis=hysteresis))
+
+    limits = recall([series_TxK, *(member.rows_TxB for member in members)], calibrate)
+    return FamilyReference(sums, limits[:-1], float(limits[-1]))
+
+
+def _calibrated(
+    members: Sequence[Member], series_TxK: Float[np.ndarray, "T K"], *, config: LiveDriftConfig, hysteresis: float
+) -> tuple[Float[np.ndarray, " M"], float]:
+    """Scales of the members, and the limit of the family."""
     pasts = quiet_pasts(series_TxK, lived=config.window + config.path_sessions - 1, config=config)
     largest_RxS = np.full((config.paths, config.path_sessions), np.nan)
     scales_M = np.empty(len(members))
@@ -86,27 +104,44 @@ def family_reference(
         largest_RxS = np.fmax(largest_RxS, distances_RxS / scales_M[place])
     limit = aimed_limit(largest_RxS, config=config, hysteresis=hysteresis)
     # What is not beyond a member's least distance never counts.
-    return FamilyReference(sums, scales_M, max(limit, 1.0))
+    return scales_M, max(limit, 1.0)
 
 
-def family_drift(reference: FamilyReference, members: Sequence[Member], *, config: LiveDriftConfig) -> Drift:
-    """Holds the newest window of a family against its reference.
+def family_drift(
+    reference: FamilyReference, members: Sequence[Member], *, newest: int, config: LiveDriftConfig
+) -> tuple[Drift, ...]:
+    """Holds the windows that end with the newest sessions against the reference of a family.
 
     Args:
         reference: made of members in the same order.
         members: over live sessions, ascending.
+        newest: how many of the last of these sessions are looked at.
         config: window.
 
     Returns:
-        The largest distance over its scale (unitless); NaN with fewer sessions than a window.
+        For each of them, ascending, the largest distance over its scale (unitless); NaN where there were fewer sessions
+        than a window by then.
 
-    Known at: the last session given.
+    Known at: each of these sessions.
     """
+    n_sessions = len(members[0].rows_TxB)
+    return tuple(
+        _held_against(reference, members, end=end, config=config)
+        for end in range(n_sessions - newest + 1, n_sessions + 1)
+    )
+
+
+def _held_against(reference: FamilyReference, members: Sequence[Member], *, end: int, config: LiveDriftConfig) -> Drift:
     words = f"{config.window} sessions"
-    distances_M = np.full(len(members), np.nan)
-    for place, (member, sums_B) in enumerate(zip(members, reference.sums, strict=True)):
-        if len(member.rows_TxB) >= config.window:
-            distances_M[place] = member.distance(member.rows_TxB[-config.window :].sum(axis=0), sums_B)
+    # Nothing is known too early, nor where no member ever was.
+    if end < config.window or np.isnan(reference.scales_M).all():
+        return Drift(np.nan, reference.limit, words)
+    distances_M = np.array(
+        [
+            member.distance(member.rows_TxB[end - config.window : end].sum(axis=0), sums_B)
+            for member, sums_B in zip(members, reference.sums, strict=True)
+        ]
+    )
     ratios_M = distances_M / reference.scales_M
     if np.isnan(ratios_M).all():
         return Drift(np.nan, reference.limit, words)

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     CONFIG_CHANGED = "config_changed"
     UPSTREAM_CHANGED = "upstream_changed"
     BAD_OUTPUT = "bad_output"
+    CHAMPION_BEATEN = "champion_beaten"
     DEADLINE = "deadline"
     RETRY = "retry"
     MANUAL = "manual"
@@ -61,11 +62,17 @@ RESPONSES: Mapping[Reason, Response] = MappingProxyType(
         Reason.CONFIG_CHANGED: Response.TRAIN,
         Reason.UPSTREAM_CHANGED: Response.REBUILD,
         Reason.BAD_OUTPUT: Response.ROLL_BACK,
+        # By the champion before it, on the sessions since: the paired test of the gate, reversed.
+        Reason.CHAMPION_BEATEN: Response.ROLL_BACK,
         Reason.DEADLINE: Response.REBUILD,
         Reason.RETRY: Response.TRAIN,
         Reason.MANUAL: Response.TRAIN,
     }
 )
+
+
+# Assets that answer an alarm by being made anew.
+ANSWERS: Mapping[str, Reason] = MappingProxyType({"correlation_graphs": Reason.GRAPH_STALE})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from gnn_assets.core.errors import PluginError
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.graphs.features import neighbour_mean
-from gnn_assets.models.features.build import graph_features, left_out, own_features
+from gnn_assets.models.features.build import graph_features, left_out, own_features, raw_features
 from gnn_assets.models.features.standardise import rank_scores, robust_scores
 from gnn_assets_tests.models.candles import (
     CONFIG,
@@ -50,6 +50,16 @@ def test_a_feature_is_the_raw_one_set_against_the_other_symbols(scaling, scores)
     raw = load_plugin(GROUPS, "returns").features(BARS, GRAPH, config)
     for name, values in raw.items():
         np.testing.assert_array_equal(own[name], np.clip(scores(values, MASK), -0.75, 0.75).astype(np.float32))
+
+
+def test_every_feature_but_those_at_the_neighbours_is_a_raw_one_set_against_the_other_symbols():
+    own, linked = made()
+    raw = dict(raw_features(BARS, GRAPH, config=SETTINGS))
+    alone = {name for name in linked if not name.startswith(("near_", "apart_"))}
+    assert list(raw) == [*own, *(name for name in linked if name in alone)]
+    for name, values in raw.items():
+        scaled = np.clip(rank_scores(values, MASK), -SETTINGS.clip, SETTINGS.clip).astype(np.float32)
+        np.testing.assert_array_equal({**own, **linked}[name], scaled, err_msg=name)
 
 
 def test_groups_come_in_the_order_they_are_named_and_those_of_the_graph_last():

@@ -52,3 +52,27 @@ def test_an_asset_without_data_is_as_old_as_the_calendar(calendar):
     check = age_check("returns", data_end=None, now=now, calendar=calendar, limit=LIMIT)
     assert (check.passed, check.value) == (False, 48.0)
     assert "no data of returns" in check.description
+
+
+def test_a_clock_behind_the_data_is_told_and_no_age_is_invented(calendar):
+    """A clock set back by a day would make everything look fresh."""
+    check = age_check(
+        "returns",
+        data_end=FRIDAY,
+        now=datetime(2021, 11, 25, 18, 30, tzinfo=UTC),
+        calendar=calendar,
+        limit=LIMIT,
+    )
+    assert not check.passed
+    assert check.value == "the clock is behind the data"
+    assert "set the machine's clock right" in check.description
+
+
+def test_a_clock_ahead_by_a_day_makes_data_old_and_never_younger(calendar):
+    now = datetime(2021, 11, 26, 19, 30, tzinfo=UTC)
+    ages = [
+        age_check("returns", data_end=WEDNESDAY, now=now + timedelta(days=days), calendar=calendar, limit=LIMIT).value
+        for days in range(10)
+    ]
+    assert ages == sorted(ages)
+    assert ages[0] >= 0

@@ -44,6 +44,16 @@ def of_features():
     return feature_reference(learned.features, learned.mask, config=CONFIG, hysteresis=HYSTERESIS)
 
 
+def newest_features(*given, **settings):
+    (drift,) = feature_drift(*given, newest=1, **settings)
+    return drift
+
+
+def newest_scores(*given, **settings):
+    (drift,) = prediction_drift(*given, newest=1, **settings)
+    return drift
+
+
 @cache
 def of_scores():
     return prediction_reference(market().scores[LEARNED], config=CONFIG, hysteresis=HYSTERESIS)
@@ -140,19 +150,19 @@ def test_a_short_reference_has_no_limit_and_a_short_life_no_value():
     short = market()[:200]
     reference = feature_reference(short.features, short.mask, config=CONFIG, hysteresis=HYSTERESIS)
     lived = market()[LIVED]
-    drift = feature_drift(reference, lived.features, lived.mask, config=CONFIG)
+    drift = newest_features(reference, lived.features, lived.mask, config=CONFIG)
     assert np.isnan(drift.limit)
     assert np.isnan(drift.value)
     early = lived[:62]
-    assert np.isnan(feature_drift(of_features(), early.features, early.mask, config=CONFIG).value)
-    assert not np.isnan(feature_drift(of_features(), lived.features, lived.mask, config=CONFIG).value)
+    assert np.isnan(newest_features(of_features(), early.features, early.mask, config=CONFIG).value)
+    assert not np.isnan(newest_features(of_features(), lived.features, lived.mask, config=CONFIG).value)
 
 
 def test_a_constant_feature_drifts_on_either_side_and_only_when_it_moves():
     mask = np.ones((400, 12), dtype=bool)
     reference = feature_reference({"flag": np.ones((400, 12))}, mask, config=CONFIG, hysteresis=HYSTERESIS)
     for value, alarms in ((1.0, False), (1.1, True), (0.9, True)):
-        drift = feature_drift(reference, {"flag": np.full((63, 12), value)}, mask[:63], config=CONFIG)
+        drift = newest_features(reference, {"flag": np.full((63, 12), value)}, mask[:63], config=CONFIG)
         assert (drift.value > drift.limit) == alarms
 
 
@@ -161,7 +171,7 @@ def test_a_constant_feature_drifts_on_either_side_and_only_when_it_moves():
 
 def test_a_quiet_window_names_nobody():
     lived = market()[LIVED]
-    drift = feature_drift(of_features(), lived.features, lived.mask, config=CONFIG)
+    drift = newest_features(of_features(), lived.features, lived.mask, config=CONFIG)
     assert drift.value <= drift.limit
     assert (drift.window, drift.offenders) == ("63 sessions", ())
 
@@ -187,7 +197,7 @@ def test_a_change_of_one_feature_is_found_within_a_window_and_named(change):
     def until(lived):
         rows = slice(start + lived - 63, start + lived)
         seen = {name: values[rows] for name, values in features.items()}
-        return feature_drift(of_features(), seen, now.mask[rows], config=CONFIG)
+        return newest_features(of_features(), seen, now.mask[rows], config=CONFIG)
 
     sessions, drift = found_after(until, most=63)
     assert sessions is not None
@@ -211,8 +221,8 @@ def test_a_change_of_the_scores_is_found_within_a_window_and_named(change, named
     scores = market().scores.copy()
     scores[756:] = change(scores[756:])
     sessions, _ = found_after(
-        lambda lived: prediction_drift(of_scores(), scores[756 + lived - 64 : 756 + lived], config=CONFIG), most=63
+        lambda lived: newest_scores(of_scores(), scores[756 + lived - 64 : 756 + lived], config=CONFIG), most=63
     )
     assert sessions is not None
-    final = prediction_drift(of_scores(), scores[756 - 1 : 756 + 63], config=CONFIG)
+    final = newest_scores(of_scores(), scores[756 - 1 : 756 + 63], config=CONFIG)
     assert final.offenders[0].startswith(named)

@@ -35,7 +35,7 @@ def test_the_largest_distance_over_its_own_scale_is_the_value_and_members_beyond
         Member(name, sum_rows(values[-63:] - values[-63:].mean() + shift), mean_distance)
         for name, values, shift in (("loud", loud, 10.0), ("calm", calm, 1.0))
     ]
-    drift = family_drift(reference, members, config=CONFIG)
+    (drift,) = family_drift(reference, members, newest=1, config=CONFIG)
     assert reference.scales_M[0] > 50 * reference.scales_M[1]
     assert drift.value == pytest.approx(1.0 / reference.scales_M[1], rel=1e-6)
     assert drift.offenders == ("calm 1",)
@@ -53,5 +53,5 @@ def test_a_distance_too_small_to_count_never_does():
     assert reference.scales_M[0] == CONFIG.least_change
     for shift, alarms in ((0.9, False), (1.1, True)):
         member = Member("x", sum_rows(np.full(63, shift * CONFIG.least_change)), mean_distance)
-        drift = family_drift(reference, [member], config=CONFIG)
+        (drift,) = family_drift(reference, [member], newest=1, config=CONFIG)
         assert (drift.value > drift.limit) == alarms

@@ -17,6 +17,8 @@ from gnn_assets_tests.monitoring.quiet_market import N_SYMBOLS, quiet_market
 SETTINGS = build_config("sample")
 LEARNED, YEAR = 1008, 252
 SYMBOLS = tuple(f"S{number}" for number in range(N_SYMBOLS))
+# No setting was chosen by the markets of these seeds; `drift.optimism` was by those from 1000 on.
+FIRST_SEED = 2000
 KINDS = (Reason.FEATURE_DRIFT, Reason.PREDICTION_DRIFT, Reason.RESIDUAL_DRIFT, Reason.COST_DRIFT)
 
 
@@ -28,13 +30,16 @@ def watched(market, config):
     scores = prediction_reference(learned.scores, config=config, hysteresis=hysteresis)
     losses = residual_reference(learned.losses, config=config, hysteresis=hysteresis)
     limit = cost_limit(learned.paid, learned.modelled, learned.traded, config=config, hysteresis=hysteresis)
-    for end in range(LEARNED + 1, len(market.losses) + 1):
-        newest = market[max(end - config.window - 1, LEARNED) : end]
-        since = market.losses[LEARNED:end]
+    lived = market[LEARNED:]
+    n_lived = len(lived.losses)
+    saw = feature_drift(features, lived.features, lived.mask, newest=n_lived, config=config)
+    said = prediction_drift(scores, lived.scores, newest=n_lived, config=config)
+    for end in range(1, n_lived + 1):
+        newest = lived[max(end - config.window, 0) : end]
         yield (
-            feature_drift(features, newest.features, newest.mask, config=config),
-            prediction_drift(scores, newest.scores, config=config),
-            residual_drift(losses, since, sessions=range(since.size), config=config),
+            saw[end - 1],
+            said[end - 1],
+            residual_drift(losses, lived.losses[:end], sessions=range(end), config=config),
             cost_drift(limit, newest.paid, newest.modelled, newest.traded, symbols=SYMBOLS, config=config),
         )
 
@@ -42,9 +47,9 @@ def watched(market, config):
 def false_alarms(*, champions, years, config):
     """Alarms of each kind, and trainings that were asked for, over champions of so many years each."""
     alarms = Counter(dict.fromkeys([*KINDS, "trainings"], 0))
-    for seed in range(champions):
+    for champion in range(champions):
         memory = Memory()
-        market = quiet_market(1000 + seed, LEARNED + years * YEAR)
+        market = quiet_market(FIRST_SEED + champion, LEARNED + years * YEAR)
         for number, drifts in enumerate(watched(market, config)):
             session = date(2000, 1, 3) + timedelta(days=number)
             signals = [
@@ -67,11 +72,6 @@ def false_alarms(*, champions, years, config):
     return alarms
 
 
-def most(expected, *, deviations):
-    """What chance passes of a count: alarms of one champion share its reference, so that they vary twice as much."""
-    return expected + deviations * sqrt(2 * expected)
-
-
 @pytest.mark.slow
 def test_quiet_years_alarm_no_more_often_than_stated():
     """The small twin of the drill below: a higher rate, so that few years tell."""
@@ -81,7 +81,9 @@ def test_quiet_years_alarm_no_more_often_than_stated():
     champions, years = 5, 1
     alarms = false_alarms(champions=champions, years=years, config=config)
     expected = champions * years * YEAR / config.sessions_per_alarm
-    assert all(1 <= alarms[kind] <= most(expected, deviations=2.5) for kind in KINDS), alarms
+    # What chance passes of a count so small: alarms of one champion share its reference, and vary twice as much.
+    most = expected + 2.5 * sqrt(2 * expected)
+    assert all(1 <= alarms[kind] <= most for kind in KINDS), alarms
 
 
 @pytest.mark.drill
@@ -91,6 +93,6 @@ def test_two_hundred_quiet_years_alarm_and_train_no_more_often_than_stated():
     alarms = false_alarms(champions=champions, years=years, config=config)
     expected = champions * years * YEAR / config.sessions_per_alarm
     print(f"{champions * years} quiet years, {expected:.0f} alarms of a kind stated: {dict(alarms)}")
-    assert all(alarms[kind] <= most(expected, deviations=2) for kind in KINDS), alarms
+    assert all(alarms[kind] <= expected for kind in KINDS), alarms
     # Costs only tell.
-    assert alarms["trainings"] <= most(3 * expected, deviations=2)
+    assert alarms["trainings"] <= 3 * expected

@@ -1,6 +1,6 @@
 """All configured features of a market, each set against the other symbols of its session."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 import numpy as np
@@ -16,6 +16,7 @@ from gnn_assets.models.graph import Graph
 
 _SCALINGS = {"rank": rank_scores, "robust": robust_scores}
 Columns = dict[str, Float32[np.ndarray, "T N"]]
+Raw = Float64[np.ndarray, "T N"]
 
 
 def left_out(fields: frozenset[str], config: FeaturesConfig) -> dict[str, tuple[str, ...]]:
@@ -77,17 +78,44 @@ def graph_features(
     return linked
 
 
+def raw_features(bars: Bars, graph: Graph, *, config: FeaturesConfig) -> Iterator[tuple[str, Raw]]:
+    """Features before they are set against the other symbols: what `own_features` and `graph_features` start from.
+
+    Across its session a rank is distributed alike every day; these are not. What features are at the neighbours is made
+    of ranks, and is not among them.
+
+    Args:
+        bars: over T sessions and N symbols.
+        graph: over the same.
+        config: groups, windows.
+
+    Yields:
+        Name and float64 (T, N), in the feature's own unit; NaN or infinite where absent. One by one: all of them at
+        once take twice the room of a dataset.
+
+    Known at:
+        Row d at the close of session d.
+
+    Raises:
+        PluginError: if there is no such group.
+    """
+    for linked in (False, True):
+        yield from _raw(bars, graph, linked=linked, config=config)
+
+
 def _made(
     bars: Bars, graph: Graph, *, linked: bool, mask_TxN: Bool[np.ndarray, "T N"], config: FeaturesConfig
 ) -> Columns:
+    raw = _raw(bars, graph, linked=linked, config=config)
+    return {name: _scaled(values_TxN, mask_TxN, config) for name, values_TxN in raw}
+
+
+def _raw(bars: Bars, graph: Graph, *, linked: bool, config: FeaturesConfig) -> Iterator[tuple[str, Raw]]:
     missing = left_out(bars.fields, config)
-    made: Columns = {}
     for group in config.groups:
         plugin = _group(group)
         if group not in missing and linked == plugin.GRAPH:
-            for name, values_TxN in plugin.features(bars, graph, config).items():
-                made[name] = _scaled(values_TxN, mask_TxN, config)
-    return made
+            yield from plugin.features(bars, graph, config).items()
 
 
 def _near(

@@ -50,7 +50,8 @@ def rank_scores(values_TxN: Float[np.ndarray, "T N"], mask_TxN: Bool[np.ndarray,
     scores_TxN = np.zeros(there_TxN.shape)
     for start in range(0, len(scores_TxN), _BLOCK):
         block = slice(start, start + _BLOCK)
-        _fill_scores(scores_TxN[block], values_TxN[block], there_TxN[block])
+        if there_TxN[block].any():
+            _fill_scores(scores_TxN[block], values_TxN[block], there_TxN[block])
     return scores_TxN
 
 
