@@ -13,6 +13,7 @@
     │   ├── UnknownSymbol      it has never heard of the symbol
     │   └── BadSymbol          no symbol at all: refused before anybody is asked
     ├── DataError              data that must not go further
+    │   └── StaleData          data older than its limit, where only fresh data were asked for
     ├── StoreError
     │   ├── MissingArtefact    nothing of that name or version is stored
     │   ├── CorruptArtefact    the bytes are not those the manifest promised
@@ -111,6 +112,10 @@ class BadSymbol(SourceError):
 
 class DataError(GnnAssetsError):
     """Data that must not go further down the flow."""
+
+
+class StaleData(DataError):
+    """Data older than its limit, where only fresh data were asked for."""
 
 
 class StoreError(GnnAssetsError):

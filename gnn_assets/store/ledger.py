@@ -8,15 +8,17 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Literal
 
 from gnn_assets.core.clock import Clock
-from gnn_assets.core.errors import CorruptArtefact, StoreError
+from gnn_assets.core.errors import CorruptArtefact, PointerConflict, StoreError
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.store.files import failpoint, locked, refusal_named, sync_folder
 
 Kind = Literal["trials", "events", "decisions"]
 _OWN = ("id", "recorded_at")
+_ID = 16  # hex digits of a record's id
 
 
 class Ledger:
@@ -33,12 +35,13 @@ class Ledger:
         self._clock = clock
         self._lock_timeout_seconds = lock_timeout_seconds
 
-    def append(self, kind: Kind, record: Mapping[str, Any]) -> str:
+    def append(self, kind: Kind, record: Mapping[str, Any], *, after: str | EllipsisType | None = ...) -> str:
         """Adds one record; on return it is on the disk.
 
         Args:
             kind: which table.
             record: JSON data; `id` and `recorded_at` are the ledger's own.
+            after: id of the record that must be the newest still, None for "none yet"; left out, anything may be.
 
         Returns:
             The record's id, 16 hex digits.
@@ -46,6 +49,7 @@ class Ledger:
         Raises:
             StoreError: if the record claims one of the ledger's own names.
             CorruptArtefact: if the last line is damaged.
+            PointerConflict: if another record has come since.
             LockTimeout, DiskFull: nothing was added.
         """
         claimed = [name for name in _OWN if name in record]
@@ -59,6 +63,14 @@ class Ledger:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 size, last = _end(path)
+                newest = last[:_ID] or None
+                if after is not ... and after != newest:
+                    raise PointerConflict.of(
+                        f"ledger {kind}",
+                        expected=after or "no record yet",
+                        was=newest or "none",
+                        do="look at what was entered meanwhile and decide again",
+                    )
                 body = {**record, "recorded_at": self._clock.now().isoformat()}
                 checksum = _checksum(last, body)
                 line = f"{canonical_json({'record': body, 'sha256': checksum})}\n".encode()
@@ -66,7 +78,7 @@ class Ledger:
             finally:
                 os.close(descriptor)
             sync_folder(self.folder)
-        return checksum[:16]
+        return checksum[:_ID]
 
     def read(self, kind: Kind) -> list[dict[str, Any]]:
         """Every record, oldest first, each with its `id` and `recorded_at`.
@@ -82,7 +94,7 @@ class Ledger:
             record, checksum = _parsed(line, path=path, number=number)
             if checksum != _checksum(last, record):
                 raise _damaged(path, number)
-            records.append({**record, "id": checksum[:16]})
+            records.append({**record, "id": checksum[:_ID]})
             last = checksum
         return records
 

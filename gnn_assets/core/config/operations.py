@@ -36,6 +36,9 @@ class LiveConfig(Section):
     window_sessions: Annotated[int, Field(ge=2)]
     # Below 1 the limit would be under equal weight's own ratio, which it never is.
     sharpe_ratio: Annotated[float, Field(ge=1)]
+    coverage_shortfall: Share
+    shadows: Annotated[int, Field(ge=0)]
+    shadow_sessions: Count
 
 
 class AgeLimit(Section):
@@ -64,6 +67,7 @@ class RetrainConfig(Section):
     most_a_session: Count
     attempts: Count
     retry_hours: Positive
+    taken_up_hours: Positive
     hysteresis: Share
 
 
@@ -85,11 +89,14 @@ class LiveDriftConfig(Section):
 
 
 class AutomationConfig(Section):
-    """When the live profile asks for bars."""
+    """When Dagster looks and asks by itself."""
 
     bars_cron: str
     timezone: str
     rebuild_cron: str
+    decision_cron: str
+    failed_cron: str
     sensor_interval_seconds: Count
     follow_attempts: Count
     follow_delay_seconds: NonNegative
+    ended_seconds: Count
