@@ -8,6 +8,10 @@ import polars as pl
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import ExecutionConfig
 from gnn_assets.core.sessions import SessionCalendar
+from gnn_assets.forecasts.card import rows_hash
+
+# Those that judge who forecast: what dates, graphs and coverage say is about the data.
+MODEL_CHECKS = ("forecasts_finite", "forecasts_in_interval", "forecasts_in_range")
 
 
 def forecast_checks(
@@ -75,6 +79,31 @@ def forecast_checks(
             description=f"Share of {len(symbols)} symbols with a forecast for {session}.",
             offenders=absent[:10],
         ),
+    )
+
+
+def remade_check(made: pl.DataFrame, again: pl.DataFrame, *, session: date | None) -> Check:
+    """Whether a past session's forecasts are the same when they are made from nothing later than the session.
+
+    Args:
+        made: `forecasts` rows of the session, made when later sessions were known.
+        again: the same, made from data that end with it.
+        session: the session; None if no past one was published, and both are empty.
+    """
+    changed = made.drop("card_id").join(
+        again.drop("card_id"), on=made.drop("card_id").columns, how="anti", nulls_equal=True
+    )
+    lost = again.join(made, on=("session", "symbol"), how="anti")
+    names = [*changed["symbol"], *lost["symbol"]]
+    return Check(
+        name="no_look_ahead",
+        # The hash sees every bit, the comparison names the rows.
+        passed=rows_hash(made) == rows_hash(again),
+        value=len(names),
+        threshold=0,
+        description=f"Forecasts of {session or 'no past session'} that change when data end with the session: "
+        "look-ahead of a feature, of the graph, of the model or of the calibration.",
+        offenders=tuple(f"{symbol} {session}" for symbol in names[:10]),
     )
 
 

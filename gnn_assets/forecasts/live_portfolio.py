@@ -40,8 +40,8 @@ def live_portfolio(
     is no signal, and what is held stays held. The rows of one challenger give its shadow portfolio.
 
     Args:
-        served: `forecasts` rows, of whichever version was served on each session; those after `session`, or of symbols
-            without bars, are left out.
+        served: `forecasts` rows, of whichever version was served on each session, of which ``session``, ``symbol``,
+            ``score`` and ``champion`` are read; those after `session`, or of symbols without bars, are left out.
         returns: `returns` rows; ``held_return`` is earned.
         bars: over sessions without holes up to `session` or later: the axes, and what strategies read besides scores.
         session: the last close that counts; nothing after it is looked at.
@@ -90,6 +90,11 @@ def live_portfolio(
     return pl.DataFrame(
         {"session": pl.Series(axis, dtype=pl.Date), "net": own.net_T, "net_equal_weight": equal.net_T}
     ).slice(execution.fill_lag)
+
+
+def no_portfolio() -> pl.DataFrame:
+    """What `live_portfolio` returns before the first fill: no rows."""
+    return pl.DataFrame(schema={"session": pl.Date, "net": pl.Float64, "net_equal_weight": pl.Float64})
 
 
 def live_sharpe(portfolio: pl.DataFrame, *, live: LiveConfig, sessions_per_year: int) -> pl.DataFrame:

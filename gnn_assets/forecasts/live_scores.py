@@ -50,6 +50,7 @@ def forecast_scores(
     session: date,
     sessions: Sequence[date],
     execution: ExecutionConfig,
+    served: bool,
 ) -> pl.DataFrame:
     """Every forecast beside what happened, as far as it is known.
 
@@ -60,11 +61,13 @@ def forecast_scores(
 
     Args:
         forecasts: `forecasts` rows of one or more versions; ``champion`` names the one that scored. Rows of sessions
-            that are not among `sessions`, or after `session`, are left out.
+            that are not among `sessions`, or after `session`, are left out. A score without calibration has neither
+            expected return nor interval.
         returns: `returns` rows.
         session: the last close that counts; returns after it are not looked at.
         sessions: the exchange's sessions, ascending, without holes.
         execution: fill lag of the forecasts, and fill that the returns are of; the horizon is each row's own.
+        served: whether these are what was served, for whoever reads the rows.
 
     Returns:
         `forecast_scores` rows. What is not known yet is null; so are hit and share where fewer than three symbols of
@@ -83,7 +86,7 @@ def forecast_scores(
         the session's mean.
     """
     past = list(sessions[: sessions.index(session) + 1])
-    rows = forecasts.rename({"champion": "version"}).filter(pl.col("session").is_in(past))
+    rows = forecasts.rename({"champion": "version"}).filter(pl.col("session").is_in(past)).with_columns(served=served)
     _require_one_each(rows)
     _require_targets(rows, past, execution=execution)
     frames = [FORECAST_SCORES.empty()]
@@ -111,7 +114,8 @@ def live_measures(scores: pl.DataFrame, *, session: date, sessions: Sequence[dat
         A row for each version and horizon with a forecast that ended in the window: ``session``, ``version``,
         ``horizon``, ``window``; ``sessions`` and ``forecasts`` with an outcome, and forecasts whose outcome stays
         ``unknown``, as counts; ``ic`` and ``rank_ic``, means over sessions; ``hit_rate`` and ``coverage``, shares of
-        forecasts; ``rmse``, ``rmse_naive`` (log return) and ``rmse_ratio``. A measure that is not defined is null.
+        forecasts; ``rmse``, ``rmse_naive`` (log return) and ``rmse_ratio``. A measure that is not defined is null, as
+        those of returns and intervals are for scores without calibration.
 
     Known at: the close of `session`.
 

@@ -16,6 +16,7 @@ def forecast_frame(
     scores_N: np.ndarray,
     calibration: Calibration,
     *,
+    mask_N: np.ndarray,
     session: date,
     symbols: Sequence[str],
     calendar: SessionCalendar,
@@ -27,11 +28,14 @@ def forecast_frame(
     status: str,
     verdict: str,
 ) -> pl.DataFrame:
-    """Forecasts for every symbol that has a finite score; the others are absent, never invented.
+    """Forecasts for every symbol that can be scored; the others are absent, never invented.
+
+    A symbol that can be scored and has no finite score is the model's fault: its row says so, for the checks to refuse.
 
     Args:
-        scores_N: float (N,), unitless, NaN where the symbol cannot be scored.
+        scores_N: float (N,), unitless; any value where masked out.
         calibration: made at `session`'s close or before.
+        mask_N: bool (N,), True where the symbol's features are whole.
         session: last close the scores used.
         symbols: the N names; equal scores are ranked in their order.
         calendar: the exchange's sessions, reaching past the target.
@@ -48,8 +52,8 @@ def forecast_frame(
 
     Known at: the close of `session`.
     """
-    scored = np.flatnonzero(np.isfinite(scores_N))
-    expected_N = calibration.expected_returns(np.asarray(scores_N))
+    scored = np.flatnonzero(mask_N)
+    expected_N = calibration.expected_returns(np.where(mask_N & np.isfinite(scores_N), scores_N, np.nan))
     rank_N = np.zeros(len(scores_N), dtype=np.int32)
     rank_N[scored[np.argsort(-scores_N[scored], kind="stable")]] = np.arange(1, scored.size + 1)
     return FORECASTS.conform(

@@ -136,6 +136,7 @@ def forecast_session(
     rows = forecast_frame(
         scores[0],
         calibration,
+        mask_N=data.mask_TxN[row],
         session=session,
         symbols=data.symbols,
         calendar=calendar,

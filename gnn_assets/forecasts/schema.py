@@ -1,5 +1,7 @@
 """Tables of the forecasts stage."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from gnn_assets.store.schema import Table
@@ -45,6 +47,9 @@ FORECASTS = Table(
     },
 )
 
+# What was served at each session: FORECASTS holds the newest session, and past ones made anew by the present champion.
+SERVED_FORECASTS = replace(FORECASTS, name="served_forecasts", monthly=True)
+
 FORECAST_SCORES = Table(
     name="forecast_scores",
     columns={
@@ -52,8 +57,11 @@ FORECAST_SCORES = Table(
         "symbol": pl.String,
         "horizon": pl.Int16,
         "version": pl.String,
+        "served": pl.Boolean,
         "score": pl.Float32,
         "expected_return": pl.Float64,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
         "realised": pl.Float64,
         "error": pl.Float64,
         "hit": pl.Boolean,
@@ -66,12 +74,15 @@ FORECAST_SCORES = Table(
         "session": "last close the forecast used",
         "horizon": "sessions from fill to the end of the target",
         "version": "gnn_weights version that scored: champion, challenger or retired",
+        "served": "whether this is what was served; what was not is what the version would have said",
         "score": "unitless; higher means a higher expected return",
-        "expected_return": "log return from fill to target end, as it was forecast",
+        "expected_return": "log return from fill to target end, as it was forecast; null for a score without calibration",
+        "lower": "lower end of the prediction interval (log return); null likewise",
+        "upper": "upper end of the prediction interval (log return); null likewise",
         "realised": "log return from fill to target end; null until it is known, and where a price is missing",
-        "error": "realised less expected return (log return)",
+        "error": "realised less expected return (log return); null where either is",
         "hit": "whether score and outcome are on the same side of their session's means; null where one is at its mean",
-        "covered": "whether the outcome fell inside the prediction interval, its ends included",
+        "covered": "whether the outcome fell inside the prediction interval, its ends included; null without either",
         "ic_share": "the symbol's part of the session's IC: shares of a version's session add up to it (unitless)",
         "target_end": "session at whose fill the outcome is known",
     },

@@ -102,7 +102,7 @@ def market_at(
     """What a forecast of a session is made from, made from bars no later than the session.
 
     Args:
-        session: the last session that counts, and the only one that has a graph.
+        session: the last session that counts, and the only one that has a graph and is scored.
         symbols: nodes of the graph, in order.
         known_at: moment up to which revisions count.
         bars: MARKET_BARS rows; later rows and revisions are cut off here.
@@ -152,6 +152,7 @@ def market_at(
         ),
         fill_return_TxN,
         recipe=Recipe.of(config),
+        newest_only=True,
     )
     return Market(data=data, fill_returns_TxN=fill_return_TxN, sources=sources_on(session, returns))
 

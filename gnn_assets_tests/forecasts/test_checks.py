@@ -1,10 +1,11 @@
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 
 from gnn_assets.core.config import build_config
-from gnn_assets.forecasts.checks import forecast_checks
+from gnn_assets.forecasts.checks import MODEL_CHECKS, forecast_checks, remade_check
 from gnn_assets.forecasts.schema import FORECASTS
 
 EXECUTION = build_config("test").execution
@@ -61,6 +62,42 @@ def test_exactly_the_least_share_of_symbols_is_enough(calendar, missing, passed)
     check = _check(frame, calendar)["symbols_covered"]
     assert (check.passed, check.value) == (passed, round(1 - missing / 10, 4))
     assert check.offenders == tuple(SYMBOLS[:missing])
+
+
+def test_the_checks_that_judge_who_forecast_are_among_them_and_count_rows(calendar):
+    checks = _check(_spoil(_frame(calendar), "score", float("nan")), calendar)
+    assert set(MODEL_CHECKS) < NAMES
+    assert {(checks[name].threshold, type(checks[name].value)) for name in MODEL_CHECKS} == {(0, int)}
+
+
+def test_the_same_forecasts_again_pass_whatever_their_card(calendar):
+    made = _frame(calendar)
+    check = remade_check(made.with_columns(card_id=pl.lit("x")), made, session=SESSION)
+    assert (check.passed, check.value) == (True, 0)
+    assert str(SESSION) in check.description
+
+
+@pytest.mark.parametrize("column", ["score", "expected_return", "upper"])
+def test_a_bit_that_changes_without_the_future_is_an_error_and_named(calendar, column):
+    made = _frame(calendar)
+    nudged = float(np.nextafter(made[column].to_numpy()[0], np.inf, dtype=made[column].to_numpy().dtype))
+    check = remade_check(made, _spoil(made, column, nudged), session=SESSION)
+    assert check.blocks
+    assert (check.value, check.offenders) == (1, (f"S0 {SESSION}",))
+
+
+def test_a_forecast_that_only_one_of_the_two_has_is_an_error(calendar):
+    made = _frame(calendar)
+    for first, second in ((made, made.head(9)), (made.head(9), made)):
+        check = remade_check(first, second, session=SESSION)
+        assert check.blocks
+        assert (check.value, check.offenders) == (1, (f"S9 {SESSION}",))
+
+
+def test_without_a_past_session_there_is_nothing_to_compare():
+    check = remade_check(FORECASTS.empty(), FORECASTS.empty(), session=None)
+    assert check.passed
+    assert "no past session" in check.description
 
 
 def test_an_empty_universe_is_not_covered(calendar):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnn_assets.backtests.portfolio import portfolio_returns
-from gnn_assets.core.config import LiveConfig, build_config
+from gnn_assets.core.config import build_config
 from gnn_assets.core.errors import DataError
 from gnn_assets.forecasts.live_portfolio import live_portfolio, live_sharpe
 from gnn_assets.models.bars import Bars
@@ -191,7 +191,7 @@ def test_the_running_sharpe_ratio_is_that_of_the_last_sessions(calendar):
     rng = np.random.default_rng(2)
     net_T, equal_T = rng.normal(loc=0.001, scale=0.01, size=(2, 50))
     running = live_sharpe(
-        of_net(net_T, equal_T, calendar), live=LiveConfig(window_sessions=20, sharpe_ratio=1.1), **YEAR
+        of_net(net_T, equal_T, calendar), live=CONFIG.live.model_copy(update={"window_sessions": 20}), **YEAR
     )
     assert running["sharpe"].null_count() == running["limit"].null_count() == 19
     for row in (19, 30, 49):
@@ -203,7 +203,7 @@ def test_the_running_sharpe_ratio_is_that_of_the_last_sessions(calendar):
 
 def test_a_portfolio_younger_than_the_window_has_no_ratio(calendar):
     net_T = np.random.default_rng(2).normal(size=10)
-    live = LiveConfig(window_sessions=20, sharpe_ratio=1.1)
+    live = CONFIG.live.model_copy(update={"window_sessions": 20})
     assert live_sharpe(of_net(net_T, net_T, calendar), live=live, **YEAR)["sharpe"].null_count() == 10
 
 
@@ -215,7 +215,7 @@ def test_returns_that_are_all_equal_have_no_ratio_and_no_limit(calendar):
 @given(mean=st.floats(-0.01, 0.01), ratio=st.floats(1, 3))
 def test_the_limit_is_a_multiple_of_equal_weights_ratio_and_never_less_than_it(calendar, mean, ratio):
     equal_T = mean + np.tile([0.01, -0.01], 5)
-    live = LiveConfig(window_sessions=10, sharpe_ratio=ratio)
+    live = CONFIG.live.model_copy(update={"window_sessions": 10, "sharpe_ratio": ratio})
     last = live_sharpe(of_net(np.arange(10.0), equal_T, calendar), live=live, **YEAR).row(-1, named=True)
     benchmark = last["benchmark"]
     assert last["limit"] == (ratio * benchmark if benchmark > 0 else benchmark)

@@ -37,6 +37,7 @@ def scored(scores_TxN, returns_TxN, calendar, *, at=None, execution=ONE, **inter
         session=calendar.sessions[len(returns_TxN) - 1 if at is None else at],
         sessions=calendar.sessions,
         execution=execution,
+        served=True,
     )
 
 
@@ -115,7 +116,7 @@ def test_champion_challenger_and_retired_are_scored_alike(calendar):
         forecast_rows(scores_TxN, calendar, execution=ONE, version="champion"),
         forecast_rows(-scores_TxN, calendar, execution=ONE, version="challenger"),
     ]
-    at = {"session": calendar.sessions[29], "sessions": calendar.sessions, "execution": ONE}
+    at = {"session": calendar.sessions[29], "sessions": calendar.sessions, "execution": ONE, "served": True}
     returns = return_rows(returns_TxN, calendar)
     together = forecast_scores(pl.concat(versions), returns, **at)
     alone = pl.concat([forecast_scores(rows, returns, **at) for rows in versions])
@@ -252,7 +253,7 @@ def test_nothing_after_a_session_changes_what_it_says_and_a_planted_leak_is_seen
             for at in range(5, 40 - ahead, 5):
                 axis = {"session": sessions[at + ahead], "sessions": sessions}
                 with np.errstate(all="ignore"):
-                    scores = forecast_scores(inputs["forecasts"], inputs["returns"], execution=ONE, **axis)
+                    scores = forecast_scores(inputs["forecasts"], inputs["returns"], execution=ONE, served=True, **axis)
                     measured = live_measures(scores, window=10, **axis)
                 now = pl.lit(sessions[at]).alias("session")
                 tables.append(scores.rename({"session": "forecast_session"}).with_columns(now))
@@ -268,14 +269,16 @@ def test_nothing_after_a_session_changes_what_it_says_and_a_planted_leak_is_seen
 
 def test_no_forecasts_are_no_scores(calendar):
     axis = {"session": calendar.sessions[9], "sessions": calendar.sessions}
-    scores = forecast_scores(FORECASTS.empty(), return_rows(np.zeros((10, 3)), calendar), execution=ONE, **axis)
+    scores = forecast_scores(
+        FORECASTS.empty(), return_rows(np.zeros((10, 3)), calendar), execution=ONE, served=True, **axis
+    )
     assert scores.equals(FORECAST_SCORES.empty())
     assert live_measures(scores, window=5, **axis).is_empty()
 
 
 def test_two_forecasts_of_one_thing_by_one_version_are_refused(calendar):
     rows = forecast_rows(np.ones((2, 3)), calendar, execution=ONE)
-    axis = {"session": calendar.sessions[9], "sessions": calendar.sessions, "execution": ONE}
+    axis = {"session": calendar.sessions[9], "sessions": calendar.sessions, "execution": ONE, "served": True}
     twice = pl.concat([rows, rows.filter(pl.col("symbol") == "S01").with_columns(score=pl.lit(2, dtype=pl.Float32))])
     with pytest.raises(DataError, match=r"forecasts of v1: .* was more of S01 on 2019-01-02 over 1 sessions"):
         forecast_scores(twice, return_rows(np.zeros((10, 3)), calendar), **axis)
@@ -283,7 +286,7 @@ def test_two_forecasts_of_one_thing_by_one_version_are_refused(calendar):
 
 def test_forecasts_for_another_fill_are_refused(calendar):
     rows = forecast_rows(np.ones((2, 3)), calendar, execution=ONE.model_copy(update={"fill": "close_same"}))
-    axis = {"session": calendar.sessions[9], "sessions": calendar.sessions, "execution": ONE}
+    axis = {"session": calendar.sessions[9], "sessions": calendar.sessions, "execution": ONE, "served": True}
     with pytest.raises(
         DataError, match=r"S00 on 2019-01-02 by v1: .* fill by close_next, was 2019-01-02 to 2019-01-03"
     ):

@@ -13,7 +13,7 @@ import pytest
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
 from gnn_assets.core.config import build_config
 from gnn_assets.core.settings import Settings
-from gnn_assets.defs import forecasts as stage
+from gnn_assets.defs import forecast_sessions as stage
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import StageRun
 from gnn_assets.forecasts.publish import forecast_session

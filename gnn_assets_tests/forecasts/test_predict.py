@@ -42,14 +42,28 @@ def test_equal_scores_rank_in_the_order_of_symbols(calendar):
     assert _forecast([1.0, 2.0, 1.0], calendar).sort("rank")["symbol"].to_list() == ["B", "A", "C"]
 
 
-def test_a_symbol_without_a_score_is_absent(calendar):
-    frame = _forecast([np.nan, 1.0, np.inf], calendar)
+@pytest.mark.parametrize("nothing", [np.nan, 7.0])
+def test_a_symbol_that_cannot_be_scored_is_absent_whatever_its_score(calendar, nothing):
+    frame = _forecast([nothing, 1.0, nothing], calendar, mask=[False, True, False])
     assert frame["symbol"].to_list() == ["B"]
     assert frame["rank"].to_list() == [1]
+    assert frame["expected_return"].to_list() == [pytest.approx(0.003)]
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf])
+def test_a_symbol_that_can_be_scored_and_has_no_finite_score_says_so_and_moves_nobody_else(calendar, nothing):
+    frame, without = (
+        _forecast([0.1, nothing, 0.3], calendar),
+        _forecast([0.1, 0.2, 0.3], calendar, mask=[True, False, True]),
+    )
+    broken = frame.filter(pl.col("symbol") == "B")
+    assert not np.isfinite(broken.select("score", "expected_return", "lower", "upper").row(0)).any()
+    sound = ("symbol", "expected_return", "lower", "upper")
+    assert frame.filter(pl.col("symbol") != "B").select(sound).equals(without.select(sound))
 
 
 def test_without_any_score_there_is_no_row(calendar):
-    frame = _forecast([np.nan] * 3, calendar)
+    frame = _forecast([np.nan] * 3, calendar, mask=[False] * 3)
     assert frame.is_empty()
     assert FORECASTS.difference(frame.schema) == ()
 
@@ -88,16 +102,17 @@ def test_where_a_forecast_comes_from_is_written_down_and_the_card_left_open(cale
     )
 )
 def test_ranks_are_a_permutation_and_intervals_hold_their_forecast(calendar, scores):
-    frame = _forecast(scores, calendar)
+    frame = _forecast(scores, calendar, mask=np.isfinite(scores))
     assert sorted(frame["rank"]) == list(range(1, int(np.isfinite(scores).sum()) + 1))
     assert frame.filter(~pl.col("expected_return").is_between("lower", "upper")).is_empty()
     assert frame.sort("rank")["score"].is_sorted(descending=True)
 
 
-def _forecast(scores, calendar, *, execution=EXECUTION):
+def _forecast(scores, calendar, *, mask=None, execution=EXECUTION):
     return forecast_frame(
         np.array(scores),
         CALIBRATION,
+        mask_N=np.ones(len(scores), dtype=bool) if mask is None else np.array(mask),
         session=SESSION,
         symbols=["A", "B", "C", "D", "E", "F", "G", "H"][: len(scores)],
         calendar=calendar,

@@ -1,0 +1,143 @@
+"""The forecasts of the sessions that are published, by whichever champion: the one that is served, or a former one."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
+from gnn_assets.core.config import Config
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, ModelError, SchemaMismatch, WeightsMismatch
+from gnn_assets.core.sessions import age
+from gnn_assets.defs.market import panel_of
+from gnn_assets.defs.models import dataset_of
+from gnn_assets.defs.recipe import champion_config, served_champion
+from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.stage import StageRun, core_symbols
+from gnn_assets.forecasts.publish import Market, SessionForecasts, forecast_session, sessions_to_publish
+from gnn_assets.forecasts.verify import market_at, sources_on
+from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.registry.pointer import Champion
+from gnn_assets.store.schema import MOMENT
+
+
+@dataclass(frozen=True)
+class Made:
+    """One session's forecasts.
+
+    Args:
+        forecasts: rows and what made them.
+        nodes: of the graph.
+        known_at: moment up to which bars and revisions counted.
+    """
+
+    forecasts: SessionForecasts
+    nodes: tuple[str, ...]
+    known_at: datetime
+
+
+def made_by(run: StageRun, champion: Champion) -> list[Made]:
+    """The forecasts of every session to publish, by the champion or by a former one.
+
+    Raises:
+        ModelError: if its weights or predictions are not whole, or do not fit; faults of the data keep their own kind.
+    """
+    platform = run.platform
+    with _its_own(champion):
+        config = champion_config(platform, champion)
+        served = served_champion(platform, champion)
+    sessions = sessions_to_publish(
+        graphed_sessions(run),
+        facts=served.facts,
+        model=served.model,
+        history=config.forecasts.history_sessions,
+    )
+    moments = _moments(run, sessions)
+    market_of = _market(run, config, moments)
+    made = []
+    for number, session in enumerate(sessions):
+        market = market_of(session)
+        with _its_own(champion):
+            forecasts = forecast_session(
+                session,
+                served=served,
+                market=market,
+                calendar=platform.calendar,
+                config=config,
+                # Only the newest session can be late: the others are history.
+                status=freshness(platform) if session == sessions[-1] else "ok",
+            )
+        made.append(Made(forecasts=forecasts, nodes=market.data.symbols, known_at=moments[session]))
+        told = f"{session}: {forecasts.rows.height} forecasts by {forecasts.part} of {champion.version[:12]}"
+        run.progress((number + 1) / len(sessions), told)
+    return made
+
+
+@contextmanager
+def _its_own(champion: Champion) -> Generator[None]:
+    """Says of what is gone, damaged or of another shape that it is the champion's."""
+    try:
+        yield
+    except (MissingArtefact, CorruptArtefact, SchemaMismatch, WeightsMismatch) as error:
+        raise ModelError(f"champion {champion.version[:12]} cannot forecast: {error}") from error
+
+
+def graphed_sessions(run: StageRun) -> list[date]:
+    """Sessions up to the newest that has a graph: returns may be a session ahead, and then it is not forecast yet."""
+    known: date = run.read(CORRELATION_GRAPHS)["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    return [session for session in panel_of(run.platform, run.inputs[RETURNS.name]).sessions if session <= known]
+
+
+def _moments(run: StageRun, sessions: Sequence[date]) -> dict[date, datetime]:
+    """Moment up to which bars and revisions count for each session: now for the newest, its own for a past one."""
+    past = {session: run.platform.calendar.available_at(session) for session in sessions[:-1]}
+    return {**past, sessions[-1]: run.platform.clock.now()}
+
+
+def _market(run: StageRun, config: Config, moments: Mapping[date, datetime]) -> Callable[[date], Market]:
+    """Gives the market as it was known for a session, as the configuration wants it.
+
+    The stored returns and graphs are those of now. Where the champion's recipe is another, or where something that
+    they hold became known only after a past session, its market is made from the bars of its own moment.
+    """
+    platform, symbols = run.platform, core_symbols(run)
+    bars, actions = run.read(MARKET_BARS), platform.lake.read(CORPORATE_ACTIONS)
+
+    def made_anew(session: date) -> Market:
+        return market_at(
+            session,
+            symbols=symbols,
+            known_at=moments[session],
+            bars=bars,
+            actions=actions,
+            universe=run.read(UNIVERSE),
+            exchanges=platform.exchanges,
+            config=config,
+        )
+
+    if config != run.config:
+        return made_anew
+    data = dataset_of(platform, run.inputs, symbols=symbols, config=config)
+    panel = panel_of(platform, run.inputs[RETURNS.name])
+    fill_returns_TxN = panel.values("fill_return", sessions=data.sessions, symbols=data.symbols)
+    returns = run.read(RETURNS)
+
+    def market(session: date) -> Market:
+        late = (pl.col("session") <= session) & (pl.col("known_at") > pl.lit(moments[session], dtype=MOMENT))
+        news = late & (pl.col("known_at") == pl.col("fetched_at"))
+        if not (bars.filter(news).is_empty() and actions.filter(news).is_empty()):
+            return made_anew(session)
+        return Market(data=data, fill_returns_TxN=fill_returns_TxN, sources=sources_on(session, returns))
+
+    return market
+
+
+def freshness(platform: Platform) -> str:
+    """What the newest forecasts are: ``ok``, or ``stale`` when their session is older than the limit."""
+    current = platform.versions(CORRELATION_GRAPHS.name).current()
+    manifest = platform.lake.manifest(CORRELATION_GRAPHS, current.version) if current else None
+    data_end = manifest.data_end if manifest else None
+    old = age(data_end, now=platform.clock.now(), calendar=platform.calendar)
+    return "stale" if old > timedelta(hours=platform.config.ages["forecasts"].age_hours) else "ok"

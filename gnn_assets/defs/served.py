@@ -1,0 +1,70 @@
+"""What was served, session after session: the table that only grows, beside the forecasts that are made anew.
+
+`forecasts` holds the newest session, and past ones as the present champion would have said; `served_forecasts` holds
+each session as it was published last before its fill.
+"""
+
+from calendar import monthrange
+from contextlib import suppress
+from datetime import date
+
+import polars as pl
+
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch
+from gnn_assets.defs.resources import Platform
+from gnn_assets.forecasts.schema import FORECASTS, SERVED_FORECASTS
+
+_NOT_WHOLE = (CorruptArtefact, MissingArtefact)
+
+
+def enter_served(platform: Platform, *, run_id: str) -> None:
+    """Enters the newest session of what is published now among all that was ever served.
+
+    Until the session of its fill is complete the last publication counts; one made later could not be traded as it
+    says, and changes nothing. Entering the same again writes nothing.
+
+    Args:
+        platform: the opened platform.
+        run_id: run that enters it.
+
+    Raises:
+        LockTimeout, DiskFull: what is published stays; the next run enters it.
+    """
+    try:
+        publication = platform.versions(FORECASTS.name).current()
+        made = platform.lake.read(FORECASTS, version=publication.version) if publication else FORECASTS.empty()
+    except (*_NOT_WHOLE, SchemaMismatch):
+        return  # what nobody can read serves nobody, and is made anew
+    if publication is None or made.is_empty():
+        return
+    newest = made.filter(pl.col("session") == pl.col("session").max())
+    first = newest.row(0, named=True)
+    if publication.published_at >= platform.calendar.available_at(first["target_start"]):
+        return
+    # A symbol that the last publication left out is not served any more.
+    stays = (pl.col("session") != first["session"]) | (pl.col("card_id") == first["card_id"])
+    _mend(platform, run_id=run_id)
+    platform.lake.upsert(SERVED_FORECASTS, newest, run_id=run_id, reduce=lambda rows: rows.filter(stays))
+
+
+def _mend(platform: Platform, *, run_id: str) -> None:
+    """Where a month is damaged, leaves it out and tells; the others stay.
+
+    An upsert would go back to a publication that is whole, and months lie in every publication since.
+    """
+    manifest = None
+    # Without it no month can be found: the upsert takes the newest publication that is whole.
+    with suppress(*_NOT_WHOLE):
+        manifest = platform.lake.manifest(SERVED_FORECASTS)
+    whole, lost = [SERVED_FORECASTS.empty()], []
+    for file in manifest.files if manifest else ():
+        year, month = (int(part) for part in file.month.split("-"))
+        first, last = date(year, month, 1), date(year, month, monthrange(year, month)[1])
+        try:
+            whole.append(platform.lake.read(SERVED_FORECASTS, first=first, last=last))
+        except _NOT_WHOLE:
+            lost.append(file.month)
+    if lost:
+        platform.lake.publish(SERVED_FORECASTS, pl.concat(whole), lineage=None, data_end=None, run_id=run_id)
+        reason = f"what was served in {', '.join(lost)} is damaged and left out; its files are in quarantine"
+        platform.ledger.append("events", {"event": "served_lost", "asset": FORECASTS.name, "reason": reason})
