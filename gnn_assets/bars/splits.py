@@ -27,6 +27,8 @@ _RATIOS = (*_FORWARD, *(1 / ratio for ratio in _FORWARD[1:]))
 _SMALLEST_MOVE = float(np.log(1.5)) / 2
 # Sessions a bar is held against, and how many of them must be known before they count.
 _WINDOW, _KNOWN = 60, 5
+# Sessions up to a bar that say all there is to say of it: those, the bar and the close its oldest one moved from.
+LOOKBACK = _WINDOW + 2
 # A median absolute move times this is a standard deviation, were moves normal.
 _TO_DEVIATION = 1.4826
 # What stands in until `_KNOWN` sessions are known (medians over 1,026 stocks), and the least that is believed.

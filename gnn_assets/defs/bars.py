@@ -6,9 +6,12 @@ import polars as pl
 
 from gnn_assets.bars.chain import source_plugin
 from gnn_assets.bars.checks import returns_checks
+from gnn_assets.bars.remade import returns_unseen
 from gnn_assets.bars.returns import returns_of
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
+from gnn_assets.bars.splits import LOOKBACK
 from gnn_assets.bars.universe import read_universe, symbols_of, within_membership
+from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.defs.asking import open_sources
 from gnn_assets.defs.bars_report import report
@@ -91,7 +94,10 @@ def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
     )
     return Report(
         data_end=last,
-        checks=returns_checks(returns, symbols=run.symbols, sessions=sessions, config=run.config.bars),
+        checks=(
+            *returns_checks(returns, symbols=run.symbols, sessions=sessions, config=run.config.bars),
+            _tripwire(run, returns),
+        ),
         metadata={
             "dagster/row_count": returns.height,
             "symbols": len(run.symbols),
@@ -106,6 +112,27 @@ def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
             ),
         },
         failures={symbol: f"no return on {last}" for symbol in expected if symbol not in fresh},
+    )
+
+
+def _tripwire(run: StageRun, returns: pl.DataFrame) -> Check:
+    """The look-ahead check: the session in the middle of the returns, made again from nothing later."""
+    platform = run.platform
+    days = returns["session"].unique().sort()
+    session: date = days[len(days) // 2]
+    past = platform.calendar.between(run.config.bars.from_session, session)
+    bars = platform.lake.read(
+        MARKET_BARS, version=run.inputs[MARKET_BARS.name], first=past[-LOOKBACK:][0], last=session
+    )
+    return returns_unseen(
+        returns,
+        bars,
+        stored(platform, CORPORATE_ACTIONS),
+        session=session,
+        universe=run.read(UNIVERSE),
+        exchanges=platform.exchanges,
+        fill=run.config.execution.fill,
+        config=run.config.bars,
     )
 
 
@@ -137,7 +164,7 @@ BARS_CHECKS = (
     "split_like",
     "revisions",
 )
-RETURNS_CHECKS = ("returns_finite", "returns_coverage")
+RETURNS_CHECKS = ("returns_finite", "returns_coverage", "no_look_ahead")
 
 _bars_shelf: Shelf = BarsShelf()
 

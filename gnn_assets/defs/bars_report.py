@@ -13,7 +13,8 @@ from gnn_assets.bars.checks import bars_checks
 from gnn_assets.bars.findings import symbol_findings
 from gnn_assets.bars.restatements import restatement_check, touched_sessions
 from gnn_assets.bars.revisions import latest
-from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, UNIVERSE
+from gnn_assets.bars.row_schemas import NULLED
+from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINE, UNIVERSE
 from gnn_assets.bars.status import coverage_failures, failure_reasons, held_back
 from gnn_assets.bars.venues import counted_at, exchange_of
 from gnn_assets.defs.judging import BarsUpdate
@@ -88,6 +89,8 @@ def report(run: StageRun, update: BarsUpdate) -> Report:
         lacking = blocking == ["symbols_complete"]
         platform.landing.clear(*(_of_bad_sessions(update, platform) if lacking else update.landed))
     _tell(run, update, failures, touched, stored=not blocking)
+    if not blocking:
+        _tell_quarantined(run, update)
     return Report(
         data_end=data_end,
         checks=checks,
@@ -193,6 +196,27 @@ def _tell(
         )
     if failures and dict(failures) != dead_letters(run.platform):
         ledger.append("events", {"event": "symbols_failed", "asset": run.asset, "symbols": dict(failures)})
+
+
+def _tell_quarantined(run: StageRun, update: BarsUpdate) -> None:
+    """An event for rows that go into quarantine now and were not there before; rows that lost a value are bars still."""
+    before = stored(run.platform, QUARANTINE, columns=QUARANTINE.key)
+    new = update.refused.filter(~pl.col("rule").is_in(list(NULLED))).join(before, on=QUARANTINE.key, how="anti")
+    if new.is_empty():
+        return
+    rows = new.sort("session", "symbol", descending=(True, False)).head(_TABLE_ROWS)
+    run.platform.ledger.append(
+        "events",
+        {
+            "event": "rows_quarantined",
+            "asset": run.asset,
+            "rows": new.height,
+            "first": [
+                f"{row['symbol']} {row['session']} by {row['source']}: {row['rule']}"
+                for row in rows.iter_rows(named=True)
+            ],
+        },
+    )
 
 
 def _pictures(

@@ -1,4 +1,6 @@
-"""What Dagster does after a switch by hand: the command line moves the pointer, and a sensor sees that it has moved.
+"""What Dagster does after a switch without the gate: somebody moved the pointer, and a sensor sees that it has moved.
+
+A person does so by command, and the platform by itself where it goes back from a champion that cannot serve.
 
 Automation follows data versions, which Dagster knows from materializations alone. The sensor asks what still shows
 another champion than the pointer names, so a switch made while Dagster was down is seen as well. Two runs follow, and
@@ -19,7 +21,9 @@ from gnn_assets.core.clock import LiveClock
 from gnn_assets.core.config import AutomationConfig, Config
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.switching import to_follow
+from gnn_assets.monitoring.reasons import Reason
 from gnn_assets.registry.pointer import Move
+from gnn_assets.registry.switch import PLATFORM
 
 FOLLOWING_SENSOR = "champion_switches"
 # By which the runs of one switch are found again.
@@ -85,5 +89,5 @@ def _asked(
     return dg.RunRequest(
         run_key=f"champion move {move.sequence}, {part}, run {tried + 1}",
         asset_selection=[dg.AssetKey(asset) for asset in assets],
-        tags={"reason": "manual", **tags},
+        tags={"reason": str(Reason.BAD_OUTPUT if move.champion.by == PLATFORM else Reason.MANUAL), **tags},
     )

@@ -1,21 +1,27 @@
 """The asset of the forecasts stage: forecasts, a card for each session, the sessions' past beside the newest."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import date
+from functools import partial
 
+import numpy as np
 import polars as pl
 
-from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
+from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import symbols_of
+from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
-from gnn_assets.core.errors import MissingArtefact
+from gnn_assets.core.errors import (
+    GnnAssetsError,
+    MissingArtefact,
+    ModelError,
+)
 from gnn_assets.core.hashing import canonical_json, json_hash
-from gnn_assets.core.sessions import age
+from gnn_assets.defs.forecast_sessions import Made, freshness, graphed_sessions, made_by
 from gnn_assets.defs.graphs import measure_module
-from gnn_assets.defs.market import panel_of
-from gnn_assets.defs.models import WEIGHTS, dataset_of, start_jax
+from gnn_assets.defs.models import WEIGHTS, start_jax
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.recipe import (
     FORECAST_SECTIONS,
@@ -23,19 +29,42 @@ from gnn_assets.defs.recipe import (
     champion_config,
     forecast_code_version,
     model_modules,
-    served_champion,
 )
-from gnn_assets.defs.resources import Platform
-from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf, core_symbols
+from gnn_assets.defs.served import enter_served
+from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
+from gnn_assets.defs.switching import roll_back_for
+from gnn_assets.defs.verify import recomputed
 from gnn_assets.forecasts.calibrate import Calibration
 from gnn_assets.forecasts.card import make_card
-from gnn_assets.forecasts.checks import forecast_checks
-from gnn_assets.forecasts.publish import Market, SessionForecasts, forecast_session, sessions_to_publish
-from gnn_assets.forecasts.schema import FORECASTS
-from gnn_assets.forecasts.verify import market_at, sources_on
-from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.forecasts.checks import MODEL_CHECKS, forecast_checks, remade_check
+from gnn_assets.forecasts.schema import FORECASTS, SERVED_FORECASTS
+from gnn_assets.monitoring.reasons import Reason
 from gnn_assets.registry.pointer import Champion
-from gnn_assets.store.schema import MOMENT
+from gnn_assets.registry.switch import PLATFORM
+from gnn_assets.store.files import failpoint
+from gnn_assets.store.versions import Lineage
+
+
+class ForecastsShelf(TableShelf):
+    """Keeps the newest session beside past ones as the present champion would have said, and enters what was served.
+
+    What a killed run published is entered before anything else takes its place.
+    """
+
+    def reuse(self, run: StageRun, lineage: Lineage) -> str | None:
+        """The table this lineage made before; serving it again is serving it."""
+        enter_served(run.platform, run_id=run.run_id)
+        version = super().reuse(run, lineage)
+        if version is not None:
+            enter_served(run.platform, run_id=run.run_id)
+        return version
+
+    def publish(self, run: StageRun, artefact: pl.DataFrame, *, lineage: Lineage, data_end: date | None) -> str:
+        """Stores the table, then what it serves."""
+        version = super().publish(run, artefact, lineage=lineage, data_end=data_end)
+        failpoint("forecasts:published")
+        enter_served(run.platform, run_id=run.run_id)
+        return version
 
 
 def _forecasts(run: StageRun) -> pl.DataFrame:
@@ -43,118 +72,85 @@ def _forecasts(run: StageRun) -> pl.DataFrame:
 
     The newest session is scored by the final refit; past sessions, published beside it, by the fold that had not seen
     them. Calibration uses only out-of-sample predictions whose outcome was known at the session's close. A champion is
-    served by the recipe it was trained with, also when another one is configured by now.
+    served by the recipe it was trained with, also when another one is configured by now. From a champion that cannot
+    serve, the platform goes back to the newest former one that can; until then the last good forecasts stay.
     """
     platform = run.platform
     champion = _served(run)
-    config = champion_config(platform, champion)
     threads = start_jax(platform)
-    served = served_champion(platform, champion)
-    sessions = sessions_to_publish(
-        _graphed_sessions(run),
-        facts=served.facts,
-        model=served.model,
-        history=config.forecasts.history_sessions,
-    )
-    moments = _moments(run, sessions)
-    market_of = _market(run, config, moments)
+    try:
+        made = made_by(run, champion)
+    except ModelError as fault:
+        _go_back(run, champion, f"no forecasts: {fault}")
+        raise ModelError(f"{fault} {_what_was_done(run)}") from fault
+    broken = [check for check in _checks(run, champion, made) if check.blocks and check.name in MODEL_CHECKS]
+    if broken:
+        _go_back(run, champion, f"{broken[0].name} {broken[0].value} > {broken[0].threshold}")
+    config = champion_config(platform, champion)
     frames = []
-    for number, session in enumerate(sessions):
-        market = market_of(session)
-        made = forecast_session(
-            session,
-            served=served,
-            market=market,
-            calendar=platform.calendar,
-            config=config,
-            # Only the newest session can be late: the others are history.
-            status=_freshness(platform) if session == sessions[-1] else "ok",
-        )
-        card_id = platform.cards.put(
-            _card(
-                run,
-                made,
-                champion=champion,
-                config=config,
-                nodes=market.data.symbols,
-                known_at=moments[session],
-                threads=threads,
-            )
-        )
+    for each in made:
+        card_id = platform.cards.put(_card(run, each, champion=champion, config=config, threads=threads))
         _pin(run, champion, card_id)
-        frames.append(made.rows.with_columns(card_id=pl.lit(card_id)))
-        run.progress((number + 1) / len(sessions), f"{session}: {made.rows.height} forecasts by {made.part}")
+        frames.append(each.forecasts.rows.with_columns(card_id=pl.lit(card_id)))
     return pl.concat(frames)
 
 
-def _graphed_sessions(run: StageRun) -> list[date]:
-    """Sessions up to the newest that has a graph: returns may be a session ahead, and then it is not forecast yet."""
-    known: date = run.read(CORRELATION_GRAPHS)["session"].max()  # ty: ignore[invalid-assignment] - a Date column
-    return [session for session in panel_of(run.platform, run.inputs[RETURNS.name]).sessions if session <= known]
+def _checks(run: StageRun, champion: Champion, made: Sequence[Made]) -> tuple[Check, ...]:
+    newest = made[-1].forecasts
+    rows = pl.concat([each.forecasts.rows for each in made])
+    return _checked(run, champion, rows, largest_outcome=newest.calibration.largest_outcome)
 
 
-def _moments(run: StageRun, sessions: Sequence[date]) -> dict[date, datetime]:
-    """Moment up to which bars and revisions count for each session: now for the newest, its own for a past one."""
-    past = {session: run.platform.calendar.available_at(session) for session in sessions[:-1]}
-    return {**past, sessions[-1]: run.platform.clock.now()}
+def _checked(run: StageRun, champion: Champion, rows: pl.DataFrame, *, largest_outcome: float) -> tuple[Check, ...]:
+    platform, config = run.platform, champion_config(run.platform, champion)
+    newest: date = rows["session"].max()  # ty: ignore[invalid-assignment] - a Date column
+    return forecast_checks(
+        rows,
+        session=newest,
+        calendar=platform.calendar,
+        execution=config.execution,
+        symbols=symbols_of(run.read(UNIVERSE), "core"),
+        largest_outcome=largest_outcome,
+        min_symbol_share=config.gate.min_symbol_share,
+    )
 
 
-def _market(run: StageRun, config: Config, moments: Mapping[date, datetime]) -> Callable[[date], Market]:
-    """Gives the market as it was known for a session, as the configuration wants it.
+def _go_back(run: StageRun, champion: Champion, fault: str) -> None:
+    """Puts the newest former champion in place that makes the same sessions' forecasts of the same market, if any does.
 
-    The stored returns and graphs are those of now. Where the champion's recipe is another, or where something that
-    they hold became known only after a past session, its market is made from the bars of its own moment.
+    Where the data are at fault nobody can, so that bad data do not walk through all of them.
     """
-    platform, symbols = run.platform, core_symbols(run)
-    bars, actions = run.read(MARKET_BARS), platform.lake.read(CORPORATE_ACTIONS)
+    reason = f"{Reason.BAD_OUTPUT}: {fault.removesuffix('.')} on {graphed_sessions(run)[-1]}"
+    roll_back_for(run.platform, reason, version=champion.version, serves=partial(_serves, run))
 
-    def made_anew(session: date) -> Market:
-        return market_at(
-            session,
-            symbols=symbols,
-            known_at=moments[session],
-            bars=bars,
-            actions=actions,
-            universe=run.read(UNIVERSE),
-            exchanges=platform.exchanges,
-            config=config,
-        )
 
-    if config != run.config:
-        return made_anew
-    data = dataset_of(platform, run.inputs, symbols=symbols, config=config)
-    panel = panel_of(platform, run.inputs[RETURNS.name])
-    fill_returns_TxN = panel.values("fill_return", sessions=data.sessions, symbols=data.symbols)
-    returns = run.read(RETURNS)
+def _serves(run: StageRun, former: Champion) -> bool:
+    try:
+        made = made_by(run, former)
+    except GnnAssetsError:
+        return False
+    return not any(check.blocks for check in _checks(run, former, made))
 
-    def market(session: date) -> Market:
-        late = (pl.col("session") <= session) & (pl.col("known_at") > pl.lit(moments[session], dtype=MOMENT))
-        news = late & (pl.col("known_at") == pl.col("fetched_at"))
-        if not (bars.filter(news).is_empty() and actions.filter(news).is_empty()):
-            return made_anew(session)
-        return Market(data=data, fill_returns_TxN=fill_returns_TxN, sources=sources_on(session, returns))
 
-    return market
+def _what_was_done(run: StageRun) -> str:
+    """What became of the champion this run was to serve, found unfit."""
+    now = run.platform.champion.moves()[-1]
+    if now.champion.by == PLATFORM and now.before and now.before.version == run.inputs["champion"]:
+        return f"Gone back to {now.champion.version[:12]}, whose forecasts are made next."
+    return "No former champion does better on the same market: nothing was moved, the last good forecasts stay."
 
 
 def _forecasts_report(run: StageRun, forecasts: pl.DataFrame) -> Report:
-    platform, config = run.platform, champion_config(run.platform, _served(run))
+    platform, champion = run.platform, _recorded(run)
     newest: date = forecasts["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     rows = forecasts.filter(pl.col("session") == newest).sort("rank")
     card = platform.cards.get(rows["card_id"][0])
     calibration = card["calibration"]
     scored = set(rows["symbol"])
+    checks = _checked(run, champion, forecasts, largest_outcome=calibration["largest_outcome"])
     return Report(
         data_end=newest,
-        checks=forecast_checks(
-            forecasts,
-            session=newest,
-            calendar=platform.calendar,
-            execution=config.execution,
-            symbols=symbols_of(run.read(UNIVERSE), "core"),
-            largest_outcome=calibration["largest_outcome"],
-            min_symbol_share=config.gate.min_symbol_share,
-        ),
+        checks=(*(_told(run, check) for check in checks), _tripwire(run, champion, forecasts)),
         metadata={
             "dagster/row_count": forecasts.height,
             "session": str(newest),
@@ -173,6 +169,36 @@ def _forecasts_report(run: StageRun, forecasts: pl.DataFrame) -> Report:
     )
 
 
+def _told(run: StageRun, check: Check) -> Check:
+    """A check; where it judges the champion and failed, with what was done about it."""
+    if not check.blocks or check.name not in MODEL_CHECKS:
+        return check
+    return replace(check, description=f"{check.description} {_what_was_done(run)}")
+
+
+def _tripwire(run: StageRun, champion: Champion, forecasts: pl.DataFrame) -> Check:
+    """The look-ahead check: one past session, drawn by the champion and the newest session, as `verify` makes it again.
+
+    Drawn among those whose outcome is known, as far as there are any: where nothing came later, nothing could be seen.
+    """
+    platform = run.platform
+    *past, newest = forecasts["session"].unique().sort()
+    purge = champion_config(platform, champion).execution.purge
+    drawn_from = past[: max(len(past) + 1 - purge, 0)] or past
+    if not drawn_from:
+        return remade_check(forecasts.clear(), forecasts.clear(), session=None)
+    seed = int(json_hash([champion.version, str(newest)])[:16], 16)
+    session = drawn_from[np.random.default_rng(seed).integers(len(drawn_from))]
+    made = forecasts.filter(pl.col("session") == session)
+    return remade_check(made, recomputed(platform, platform.cards.get(made["card_id"][0])), session=session)
+
+
+def _recorded(run: StageRun) -> Champion:
+    """The champion this run was to serve, whoever is served by now."""
+    moves = reversed(run.platform.champion.moves())
+    return next(move.champion for move in moves if move.champion.version == run.inputs["champion"])
+
+
 def _served(run: StageRun) -> Champion:
     champion = run.platform.champion.current()
     if champion is None or champion.version != run.inputs["champion"]:
@@ -182,41 +208,30 @@ def _served(run: StageRun) -> Champion:
     return champion
 
 
-def _freshness(platform: Platform) -> str:
-    """What the newest forecasts are: ``ok``, or ``stale`` when their session is older than the limit."""
-    current = platform.versions(CORRELATION_GRAPHS.name).current()
-    manifest = platform.lake.manifest(CORRELATION_GRAPHS, current.version) if current else None
-    data_end = manifest.data_end if manifest else None
-    old = age(data_end, now=platform.clock.now(), calendar=platform.calendar)
-    return "stale" if old > timedelta(hours=platform.config.ages["forecasts"].age_hours) else "ok"
-
-
 def _card(
     run: StageRun,
-    made: SessionForecasts,
+    made: Made,
     *,
     champion: Champion,
     config: Config,
-    nodes: tuple[str, ...],
-    known_at: datetime,
     threads: int,
 ) -> dict[str, object]:
     sections = config.slice(*FORECAST_SECTIONS)
     return make_card(
-        made.rows,
-        nodes=nodes,
+        made.forecasts.rows,
+        nodes=made.nodes,
         versions={
             **{name: version for name, version in run.inputs.items() if name != "champion"},
             WEIGHTS: champion.version,
             "oos_predictions": champion.oos_predictions,
         },
-        part=made.part,
-        known_at=known_at.isoformat(),
+        part=made.forecasts.part,
+        known_at=made.known_at.isoformat(),
         code_version=forecast_code_version(config),
         config=sections,
         config_hash=json_hash(sections),
         threads=threads,
-        calibration=_plain(made.calibration),
+        calibration=_plain(made.forecasts.calibration),
     )
 
 
@@ -238,7 +253,7 @@ STAGES = (
         group="forecasts",
         compute=_forecasts,
         report=_forecasts_report,
-        shelf=TableShelf(FORECASTS),
+        shelf=ForecastsShelf(FORECASTS),
         code=("gnn_assets.forecasts.publish", "gnn_assets.forecasts.card", "gnn_assets.forecasts.verify"),
         plugins=lambda config: (*model_modules([config.models.candidate], config), measure_module(config)),
         sections=(
@@ -253,10 +268,12 @@ STAGES = (
             "forecasts_dated",
             "graph_is_fresh",
             "symbols_covered",
+            "no_look_ahead",
         ),
         follows="correlation_graphs",
         kinds=frozenset({"jax"}),
-        asks=lambda platform: {"status": _freshness(platform)},
+        asks=lambda platform: {"status": freshness(platform)},
         table=FORECASTS,
+        beside=(SERVED_FORECASTS,),
     ),
 )

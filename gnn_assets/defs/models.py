@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from gnn_assets.bars.schema import RETURNS
+from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
+from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.market import bars_of, panel_of
 from gnn_assets.defs.plots import lines, table, training_curves
 from gnn_assets.defs.recipe import MODEL_GRAPH_SETTINGS, RECIPE_SECTIONS, model_modules, recipe_hash
@@ -18,15 +21,17 @@ from gnn_assets.models.candidate import (
     Candidate,
     candidate_folds,
     predict_out_of_sample,
+    predict_sessions,
     train_candidate,
 )
-from gnn_assets.models.checks import predictions_checks, weights_checks
+from gnn_assets.models.checks import LOOK_AHEAD_CHECK, no_look_ahead, predictions_checks, weights_checks
 from gnn_assets.models.dataset import Dataset, Recipe, build_dataset
 from gnn_assets.models.features.build import left_out
 from gnn_assets.models.graph import Graph
 from gnn_assets.models.runtime import start
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import fold_part, variants
+from gnn_assets.store.panel import to_panel
 from gnn_assets.store.versions import Lineage
 
 WEIGHTS = "gnn_weights"
@@ -43,10 +48,32 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
     The sessions end where the graphs end: a newer session whose graph is still to come cannot be scored.
     """
     graph = platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name])
+    return dataset_on(platform, graph, inputs[RETURNS.name], symbols=symbols, config=config)
+
+
+def dataset_on(
+    platform: Platform,
+    graph: pl.DataFrame,
+    returns_version: str,
+    *,
+    symbols: Sequence[str],
+    config: Config,
+    newest_only: bool = False,
+) -> Dataset:
+    """The same over a graph that is given: its last session is the last one.
+
+    Args:
+        platform: the opened platform.
+        graph: a frame of `CORRELATION_GRAPHS`; a session that is to be scored needs its edges.
+        returns_version: data version of `returns`.
+        symbols: the node axis.
+        config: graphs, models and execution are used.
+        newest_only: nobody is scored before the last session, which makes the others' features cheap.
+    """
     known: date = graph["session"].max()  # ty: ignore[invalid-assignment] - a Date column
-    panel = panel_of(platform, inputs[RETURNS.name])
+    panel = panel_of(platform, returns_version)
     sessions = [session for session in panel.sessions if session <= known]
-    bars = bars_of(platform, inputs[RETURNS.name], sessions=sessions, symbols=symbols)
+    bars = bars_of(platform, returns_version, sessions=sessions, symbols=symbols)
     return build_dataset(
         bars,
         Graph.of(
@@ -57,6 +84,7 @@ def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequen
         ),
         panel.values("fill_return", sessions=sessions, symbols=symbols),
         recipe=Recipe.of(config),
+        newest_only=newest_only,
     )
 
 
@@ -195,12 +223,15 @@ def _oos_predictions_report(run: StageRun, predictions: pl.DataFrame) -> Report:
     spread = own.group_by("session").agg(spread=pl.col("score").std()).sort("session")
     return Report(
         data_end=sessions[-1],
-        checks=predictions_checks(
-            predictions,
-            sessions=sessions,
-            models=models,
-            n_symbols=predictions["symbol"].n_unique(),
-            min_symbol_share=config.gate.min_symbol_share,
+        checks=(
+            *predictions_checks(
+                predictions,
+                sessions=sessions,
+                models=models,
+                n_symbols=predictions["symbol"].n_unique(),
+                min_symbol_share=config.gate.min_symbol_share,
+            ),
+            _tripwire(run, own),
         ),
         metadata={
             "dagster/row_count": predictions.height,
@@ -225,6 +256,41 @@ def _oos_predictions_report(run: StageRun, predictions: pl.DataFrame) -> Report:
             ),
         },
         failures={symbol: f"no score on {sessions[-1]}" for symbol in core_symbols(run) if symbol not in scored},
+    )
+
+
+def _tripwire(run: StageRun, own: pl.DataFrame) -> Check:
+    """The look-ahead check: sessions, drawn by the weights, scored again by their fold from data that end with each.
+
+    Args:
+        own: `oos_predictions` rows of the candidate's own model.
+    """
+    config, symbols = run.config, core_symbols(run)
+    # Where no outcome is known yet, the future holds little to be seen.
+    known = own["session"].unique().sort()[: -config.execution.purge].to_list()
+    generator = np.random.default_rng(int(json_hash([run.inputs[WEIGHTS], str(known[-1])])[:16], 16))
+    drawn = generator.choice(len(known), size=min(config.gate.look_ahead_sessions, len(known)), replace=False)
+    sessions = [known[place] for place in sorted(drawn)]
+    start_jax(run.platform)
+    again = [_scored_again(run, session, own, symbols=symbols) for session in sessions]
+    made_KxN = to_panel(own, "score", sessions=sessions, symbols=symbols)
+    return no_look_ahead(made_KxN, np.concatenate(again), sessions=sessions, symbols=symbols)
+
+
+def _scored_again(run: StageRun, session: date, own: pl.DataFrame, *, symbols: Sequence[str]) -> np.ndarray:
+    """float32 (1, N): the scores of a session by the fold that was tested on it, from nothing later."""
+    platform, config, inputs = run.platform, run.config, run.inputs
+    version = inputs[CORRELATION_GRAPHS.name]
+    graph = platform.lake.read(CORRELATION_GRAPHS, version=version, first=session, last=session)
+    data = dataset_on(platform, graph, inputs[RETURNS.name], symbols=symbols, config=config, newest_only=True)
+    fold = own.filter(pl.col("session") == session)["fold"][0]
+    return predict_sessions(
+        lambda part: platform.weights.load(inputs[WEIGHTS], part),
+        data,
+        model=config.models.candidate,
+        part=fold_part(config.models.candidate, fold),
+        sessions=range(len(data.sessions) - 1, len(data.sessions)),
+        config=config.models,
     )
 
 
@@ -268,7 +334,7 @@ STAGES = (
         plugins=_zoo,
         sections=("models", "execution", *MODEL_GRAPH_SETTINGS, "runtime.threads"),
         deps=("universe", "returns", "correlation_graphs", WEIGHTS),
-        checks=lambda _config: ("training_end_before_session", "scores_finite", "scored_share"),
+        checks=lambda _config: ("training_end_before_session", "scores_finite", "scored_share", LOOK_AHEAD_CHECK),
         follows="correlation_graphs",
         table=OOS_PREDICTIONS,
     ),

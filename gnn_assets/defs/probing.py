@@ -1,5 +1,6 @@
 """Asking the weights that would serve where their answer can be checked: the data they are asked on, made here."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -46,6 +47,30 @@ def scores_by(
     )
 
 
+def live_scores(
+    platform: Platform, champion: Champion, data: Dataset, *, config: Config, most: int | None = None
+) -> tuple[range, np.ndarray]:
+    """What the final refit says of the sessions after its own data's end: out of sample for it, served or not.
+
+    Args:
+        platform: the opened platform.
+        champion: the candidate.
+        data: features and graph, up to any later session.
+        config: the candidate's own.
+        most: only so many of the newest sessions; all of them when None.
+
+    Returns:
+        The rows of `data` that were scored (S), and float32 (S, N); NaN for no score.
+
+    Raises:
+        MissingArtefact, CorruptArtefact, WeightsMismatch: if the weights are not whole, or not those of the model.
+    """
+    first = bisect_right(data.sessions, date.fromisoformat(champion.data_end))
+    since = range(first if most is None else max(first, len(data.sessions) - most), len(data.sessions))
+    part = refit_part(champion.model)
+    return since, scores_by(platform, champion, data, part=part, sessions=since, config=config)
+
+
 def probe_of(platform: Platform, candidate: Champion, data: Dataset, *, config: Config) -> Probe:
     """What the gate asks of the weights that would serve.
 
@@ -73,7 +98,8 @@ def probe_of(platform: Platform, candidate: Champion, data: Dataset, *, config: 
     rows = _drawn(platform, candidate, data, config=config)
     scored = [_refit_score(platform, candidate, data, row=row, config=config) for row in rows]
     sessions = [data.sessions[row] for row in rows]
-    again = _without_future(platform, candidate, sessions, config=config)
+    inputs = platform.weights.facts(candidate.version)["inputs"]
+    again = scores_without_future(platform, candidate, sessions, inputs=inputs, config=config)
     return Probe(
         symbols=data.symbols,
         refit_SxN=refit_SxN,
@@ -94,19 +120,37 @@ def _drawn(platform: Platform, candidate: Champion, data: Dataset, *, config: Co
     return sorted(int(row) for row in drawn)
 
 
-def _without_future(
-    platform: Platform, candidate: Champion, sessions: Sequence[date], *, config: Config
+def scores_without_future(
+    platform: Platform,
+    candidate: Champion,
+    sessions: Sequence[date],
+    *,
+    inputs: Mapping[str, str],
+    config: Config,
 ) -> list[np.ndarray]:
     """The refit's scores of each session, everything between bars and score made anew from bars that end with it.
 
     Revisions count as they are known today: later ones changed the past for both alike.
+
+    Args:
+        platform: the opened platform.
+        candidate: whose refit scores.
+        sessions: those to score.
+        inputs: versions of returns, whose bars are read, and universe.
+        config: the candidate's own.
+
+    Returns:
+        A session each, float32 (N,) over the symbols it was trained on; NaN for no score.
+
+    Raises:
+        MissingArtefact, CorruptArtefact: if weights, or the bars behind the returns, are not whole.
     """
     facts = platform.weights.facts(candidate.version)
-    made_of = _behind_returns(platform, facts["inputs"][RETURNS.name])
+    made_of = _behind_returns(platform, inputs[RETURNS.name])
     read = {
         "bars": platform.lake.read(MARKET_BARS, version=made_of[MARKET_BARS.name]),
         "actions": platform.lake.read(CORPORATE_ACTIONS, version=made_of[CORPORATE_ACTIONS.name]),
-        "universe": platform.lake.read(UNIVERSE, version=facts["inputs"][UNIVERSE.name]),
+        "universe": platform.lake.read(UNIVERSE, version=inputs[UNIVERSE.name]),
     }
     known_at, exchanges = platform.clock.now(), platform.exchanges
     scores = []

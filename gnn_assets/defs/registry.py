@@ -1,7 +1,6 @@
 """The asset champion: the gate judges the newest candidate, and what follows from that is carried out."""
 
 import dataclasses
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +18,7 @@ from gnn_assets.defs.candidates import WEIGHTS, contender_of, first_scored, reco
 from gnn_assets.defs.counting import count_gate_try
 from gnn_assets.defs.models import dataset_of, start_jax
 from gnn_assets.defs.plots import table
-from gnn_assets.defs.probing import probe_of, scores_by
+from gnn_assets.defs.probing import live_scores, probe_of, scores_by
 from gnn_assets.defs.recipe import champion_config
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun
@@ -28,7 +27,7 @@ from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.probe import Probe
-from gnn_assets.registry.promotion import Evidence, GateReport, judge, live_track
+from gnn_assets.registry.promotion import Evidence, GateReport, Rule, judge, live_track
 from gnn_assets.registry.switch import HELD_CHECK, held_out, hold
 from gnn_assets.store.versions import Lineage
 
@@ -122,7 +121,8 @@ def _champion(run: StageRun) -> Judgement:
 
     Rules: *bootstrap* (nobody is served: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
     (another recipe: superior, allowing for all that were tried). A refusal leaves the champion where it is. A person
-    overrules the gate by *manual*, or goes back by *rollback*; the gate leaves that until there is a newer candidate.
+    overrules the gate by *manual*, or goes back by *rollback*, as the platform does from weights that cannot serve; the
+    gate leaves that until there is a newer candidate.
     """
     platform = run.platform
     newest = platform.champion.versions.current()
@@ -130,12 +130,18 @@ def _champion(run: StageRun) -> Judgement:
     scores = run.read(BACKTEST_SCORES)
     judged = _judged(run, scores)
     version = judged[WEIGHTS]
+    rival = contender_of(platform, incumbent) if incumbent else None
+    seen = newest.sequence if newest else 0
+    decision = held_out(first_scored(platform, version), decisions(platform))
+    if decision and incumbent and (gone := _gone_back_from(platform, version, incumbent)):
+        report = hold(_not_judged(gone, incumbent), decision)
+        candidate = dataclasses.replace(gone, rule=report.rule, reason=report.reason)
+        return Judgement(report=report, candidate=candidate, incumbent=incumbent, seen=seen)
     facts = platform.weights.facts(version)
     candidate = record_of(platform, version, tables={**judged, BACKTEST_SCORES.name: run.inputs[BACKTEST_SCORES.name]})
     own = champion_config(platform, candidate)
     symbols = _members(platform, facts)
     newest_scores_N, probe = np.full(len(symbols), np.nan), Probe()
-    rival = contender_of(platform, incumbent) if incumbent else None
     # Whoever is served already is judged no second time.
     if incumbent is None or incumbent.version != version:
         start_jax(platform)
@@ -153,9 +159,21 @@ def _champion(run: StageRun) -> Judgement:
         candidates_judged=_tries(platform, incumbent, candidate),
         probe=probe,
     )
-    report = hold(judge(evidence, config=own), held_out(first_scored(platform, version), decisions(platform)))
+    report = hold(judge(evidence, config=own), decision)
     judged_so = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
-    return Judgement(report=report, candidate=judged_so, incumbent=incumbent, seen=newest.sequence if newest else 0)
+    return Judgement(report=report, candidate=judged_so, incumbent=incumbent, seen=seen)
+
+
+def _gone_back_from(platform: Platform, version: str, incumbent: Champion) -> Champion | None:
+    """The record of a candidate that was served and is no more: it may be damaged, and is not looked at."""
+    records = {move.champion.version: move.champion for move in platform.champion.moves()}
+    return records.get(version) if version != incumbent.version else None
+
+
+def _not_judged(gone: Champion, incumbent: Champion) -> GateReport:
+    rule: Rule = "refresh" if gone.config_hash == incumbent.config_hash else "replace"
+    reason = f"{gone.version} against champion {incumbent.version} by rule {rule}: passed."
+    return GateReport(rule=rule, passed=True, checks=(), reason=reason)
 
 
 def _judged(run: StageRun, scores: pl.DataFrame) -> dict[str, str]:
@@ -190,11 +208,8 @@ def _newest_scores(
 
 def _live_track(platform: Platform, incumbent: Champion, data: Dataset, *, config: Config) -> pl.DataFrame:
     """The incumbent's refit on the sessions since its data ended: what was served there, on the candidate's data."""
-    first = bisect_right(data.sessions, date.fromisoformat(incumbent.data_end))
-    since = range(first, len(data.sessions))
-    part = refit_part(incumbent.model)
-    scores_SxN = scores_by(platform, incumbent, data, part=part, sessions=since, config=config)
-    return live_track(scores_SxN, data.labels_TxN[first:], sessions=data.sessions[first:])
+    since, scores_SxN = live_scores(platform, incumbent, data, config=config)
+    return live_track(scores_SxN, data.labels_TxN[since.start :], sessions=data.sessions[since.start :])
 
 
 def _champion_report(run: StageRun, judgement: Judgement) -> Report:

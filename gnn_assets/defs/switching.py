@@ -1,4 +1,4 @@
-"""What moves the champion's pointer and tells of it: the gate's run, and a person at the command line.
+"""What moves the champion's pointer and tells of it: the gate's run, a person at the command line, and a hard fault.
 
 The pointer is the truth and moves first, by compare-and-set. The ledger is made to agree with it under the pointer's
 lock, before and after every move and by each command and each run of the gate, so a move whose process was killed in
@@ -8,24 +8,38 @@ between is still told, and never twice. Needs no Dagster and no jax: going back 
 import os
 import pwd
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.core.clock import LiveClock
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, PointerConflict, SchemaMismatch, StoreError
-from gnn_assets.defs.candidates import contender_of, newest_scoring, record_of, scored, training_failure
+from gnn_assets.defs.candidates import (
+    contender_of,
+    first_scored,
+    newest_scoring,
+    record_of,
+    scored,
+    training_failure,
+)
+from gnn_assets.defs.moving import enter_moves, event_of, move_champion, tell_moves
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.registry.pointer import Champion, Move
-from gnn_assets.registry.switch import MANUAL, ROLLBACK, Decision, by_hand, named, refuse_dishonest
+from gnn_assets.registry.switch import (
+    MANUAL,
+    PLATFORM,
+    ROLLBACK,
+    Decision,
+    by_hand,
+    former_champions,
+    named,
+    refuse_dishonest,
+)
 from gnn_assets.store.files import failpoint
-from gnn_assets.store.versions import Lineage
 
-_MOVED = ("promoted", "rolled_back")
 _CONFIRMED = "confirmed"
 _CITED = (OOS_PREDICTIONS, PORTFOLIO_RETURNS, BACKTEST_SCORES)
 
@@ -48,83 +62,6 @@ class Switched:
         return self.before is None or self.before.version != self.champion.version
 
 
-def move_champion(
-    platform: Platform,
-    champion: Champion,
-    *,
-    expected: str | None,
-    lineage: Lineage | None,
-    run_id: str,
-    seen: int | None = None,
-) -> None:
-    """Moves the pointer and enters the move in the ledger: the one way, for the gate and for people.
-
-    Args:
-        platform: the opened platform.
-        champion: what is served from now on.
-        expected: version of the champion it was decided against; None for nobody.
-        lineage: of the gate's run; None for a person.
-        run_id: of the gate; empty for a person.
-        seen: number of the newest move when it was decided; None where only the version counts.
-
-    Raises:
-        PointerConflict: if somebody else moved it meanwhile.
-        LockTimeout, DiskFull, CorruptArtefact: if pointer or ledger cannot be written.
-    """
-    platform.champion.promote(
-        champion,
-        expected=expected,
-        lineage=lineage,
-        run_id=run_id,
-        seen=seen,
-        tell=lambda moves: _enter(platform, moves),
-    )
-
-
-def tell_moves(platform: Platform) -> None:
-    """Enters every move of the pointer in the ledger that is not there yet.
-
-    Raises:
-        LockTimeout, DiskFull, CorruptArtefact: if the ledger cannot be read or written.
-    """
-    platform.champion.tell(lambda moves: _enter(platform, moves))
-
-
-def event_of(event: str, judged: Champion, *, against: str | None) -> dict[str, Any]:
-    """What the ledger says of a decision on a candidate.
-
-    Args:
-        event: promoted, rolled_back, confirmed or refused.
-        judged: the candidate.
-        against: version of the champion then; None for nobody.
-    """
-    return {
-        "event": event,
-        "asset": "champion",
-        "candidate": judged.version,
-        "champion": against,
-        "recipe": judged.config_hash,
-        "rule": judged.rule,
-        "reason": judged.reason,
-        "verdict": judged.verdict,
-    }
-
-
-def _enter(platform: Platform, moves: Sequence[Move]) -> None:
-    entered = [event for event in platform.ledger.read("events") if event["event"] in _MOVED]
-    # Before moves were numbered, each was entered in its turn.
-    told = {(event.get("move", turn), event["candidate"]) for turn, event in enumerate(entered, start=1)}
-    for move in moves:
-        champion = move.champion
-        if (move.sequence, champion.version) in told:
-            continue
-        event = "rolled_back" if champion.rule == ROLLBACK else "promoted"
-        row = event_of(event, champion, against=move.before.version if move.before else None)
-        by_whom = {"by": champion.by, "decided_at": champion.decided_at} if champion.by else {}
-        platform.ledger.append("events", {**row, **by_whom, "move": move.sequence})
-        failpoint("switch:told")
-
-
 def roll_back(platform: Platform, version: str, *, reason: str) -> Switched:
     """Goes back to a former champion; the gate leaves it there until a candidate is trained that is newer than this.
 
@@ -145,6 +82,51 @@ def roll_back(platform: Platform, version: str, *, reason: str) -> Switched:
     if before is not None and before.version == found.version:
         return Switched(champion=before, before=before)
     return _switch(platform, found, before=before, rule=ROLLBACK, reason=reason)
+
+
+def roll_back_for(
+    platform: Platform,
+    reason: str,
+    *,
+    version: str,
+    serves: Callable[[Champion], bool] = lambda _former: True,
+) -> Switched | None:
+    """Goes back, without a person, to the newest former champion that is whole and can serve.
+
+    The move is that of a person's rollback, told and followed in the same way. It holds out the champion that is gone
+    back from and what was there before it; a candidate scored since is judged as ever. Whoever was gone back from once
+    is not gone back to. If nobody can serve, or another champion was put in place meanwhile, nothing moves.
+
+    Args:
+        platform: the opened platform.
+        reason: a sentence for the ledger, such as "bad_output: forecasts_finite 3 > 0 on 2022-12-28".
+        version: of the champion that the reason speaks against.
+        serves: whether a former champion can do what this one could not; asked of the newest first, and only if whole.
+
+    Returns:
+        What was done; None if nothing moved.
+
+    Raises:
+        PointerConflict: if somebody else moved the pointer while it was looked for.
+        LockTimeout, DiskFull, CorruptArtefact: if pointer or ledger cannot be read or written.
+    """
+    tell_moves(platform)
+    moves = platform.champion.moves()
+    if not moves or moves[-1].champion.version != version:
+        return None
+    for former in former_champions(moves):
+        if _is_whole(platform, former) and serves(former):
+            restored = by_hand(
+                former,
+                rule=ROLLBACK,
+                reason=reason,
+                by=PLATFORM,
+                decided_at=LiveClock().now().isoformat(),
+                publications=first_scored(platform, version) or newest_scoring(platform),
+            )
+            move_champion(platform, restored, expected=version, lineage=None, run_id="", seen=moves[-1].sequence)
+            return Switched(champion=restored, before=moves[-1].champion)
+    return None
 
 
 def promote_by_hand(platform: Platform, version: str, *, reason: str) -> Switched:
@@ -201,7 +183,7 @@ def to_follow(platform: Platform) -> dict[str, str]:
 
 
 def decisions(platform: Platform) -> list[Decision]:
-    """What people decided about the champion: every move by hand, and every champion confirmed.
+    """What was decided about the champion without the gate: every such move, and every champion confirmed.
 
     Raises:
         CorruptArtefact: if the ledger is damaged.
@@ -225,7 +207,7 @@ def _confirm(platform: Platform, champion: Champion, *, reason: str) -> Switched
     decided = _by_me(platform, champion, rule=MANUAL, reason=reason)
 
     def enter(moves: Sequence[Move]) -> None:
-        _enter(platform, moves)
+        enter_moves(platform, moves)
         if not moves or moves[-1].champion.version != champion.version:
             raise PointerConflict.of(
                 "pointer of the champion",
@@ -258,6 +240,13 @@ def _switch(platform: Platform, found: Champion, *, before: Champion | None, rul
     failpoint("switch:checked")
     move_champion(platform, champion, expected=before.version if before else None, lineage=None, run_id="")
     return Switched(champion=champion, before=before)
+
+
+def _is_whole(platform: Platform, record: Champion) -> bool:
+    with suppress(MissingArtefact, CorruptArtefact, SchemaMismatch):
+        _hold_whole(platform, record)
+        return True
+    return False
 
 
 def _hold_whole(platform: Platform, record: Champion) -> None:

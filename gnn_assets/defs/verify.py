@@ -46,7 +46,21 @@ def verify_session(platform: Platform, session: date) -> Verification:
     card = card_of(platform, session)
     config = _config_of(card, platform.config)
     threads = start(threads=card["threads"], cache=platform.data / "cache" / "xla")
-    again = recompute(
+    again = recomputed(platform, card)
+    published = platform.lake.read(FORECASTS).filter(pl.col("session") == session)
+    outcome = compare(card, again, published=published, code_version=forecast_code_version(config), threads=threads)
+    if not outcome.matches:
+        raise VerificationFailed(outcome.sentence)
+    return outcome
+
+
+def recomputed(platform: Platform, card: Mapping[str, Any]) -> pl.DataFrame:
+    """The forecasts a card tells of, made again from nothing later than their session; ``card_id`` is empty.
+
+    Raises:
+        MissingArtefact, CorruptArtefact: if something the card names is not whole.
+    """
+    return recompute(
         card,
         bars=platform.lake.read(MARKET_BARS, version=card["versions"]["market_bars"]),
         # Append-only, and the card's moment cuts off what came later.
@@ -54,13 +68,8 @@ def verify_session(platform: Platform, session: date) -> Verification:
         universe=platform.lake.read(UNIVERSE, version=card["versions"]["universe"]),
         served=served_champion(platform, _champion_of(card)),
         exchanges=platform.exchanges,
-        config=config,
+        config=_config_of(card, platform.config),
     )
-    published = platform.lake.read(FORECASTS).filter(pl.col("session") == session)
-    outcome = compare(card, again, published=published, code_version=forecast_code_version(config), threads=threads)
-    if not outcome.matches:
-        raise VerificationFailed(outcome.sentence)
-    return outcome
 
 
 def _config_of(card: Mapping[str, Any], config: Config) -> Config:

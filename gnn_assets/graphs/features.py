@@ -51,6 +51,9 @@ def neighbour_mean(
         there_NxF = np.isfinite(values_NxF)
         if mask_TxN is not None:
             there_NxF &= mask_TxN[session][:, None]
+        if not there_NxF.any():
+            mean_TxNxF[session] = np.nan
+            continue
         dst_Nxk = dst_TxNxk[session]
         weights_Nxk = np.ones(dst_Nxk.shape) if weights_TxNxk is None else np.nan_to_num(weights_TxNxk[session])
         weights_Nxk = np.where(dst_Nxk >= 0, weights_Nxk, 0.0)

@@ -10,6 +10,7 @@ import polars as pl
 
 from gnn_assets.core.checks import Check
 
+LOOK_AHEAD_CHECK = "no_look_ahead"
 _SHOWN = 10
 
 
@@ -136,6 +137,36 @@ def predictions_checks(
                 f"{model} {session}: {value:.0%}" for model, session, value in thin.head(_SHOWN).iter_rows()
             ),
         ),
+    )
+
+
+def no_look_ahead(
+    scores_KxN: np.ndarray, again_KxN: np.ndarray, *, sessions: Sequence[date], symbols: Sequence[str]
+) -> Check:
+    """Whether scores saw what was still to come: the same sessions, scored again without it.
+
+    Args:
+        scores_KxN: float (K, N), NaN for no score; from all data.
+        again_KxN: likewise, each session from data that end with it.
+        sessions: K sessions with later ones after them; none is a failure, as nothing was looked at.
+        symbols: the N names.
+    """
+    scores_KxN, again_KxN = (values.astype(np.float32) for values in (scores_KxN, again_KxN))
+    # Bit for bit, a missing score being one of them: what was not there must not come from what is.
+    changed_KxN = ~((scores_KxN == again_KxN) | (np.isnan(scores_KxN) & np.isnan(again_KxN)))
+    first = [
+        f"{symbols[place]} {sessions[row]}: score {scores_KxN[row, place]}, "
+        f"{again_KxN[row, place]} without what came later"
+        for row, place in np.argwhere(changed_KxN)[:_SHOWN]
+    ]
+    return Check(
+        name=LOOK_AHEAD_CHECK,
+        passed=bool(sessions) and not changed_KxN.any(),
+        value=int(changed_KxN.sum()),
+        threshold=0,
+        description=f"Scores of {len(sessions)} sessions that change when data end with the session: look-ahead "
+        "of a feature, of the graph or of the model.",
+        offenders=tuple(first),
     )
 
 

@@ -171,7 +171,14 @@ class Dataset:
         return int(max(featured[0], warm, linked[0] if linked.size else 0))
 
 
-def build_dataset(bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray, "T N"], *, recipe: Recipe) -> Dataset:
+def build_dataset(
+    bars: Bars,
+    graph: Graph,
+    fill_return_TxN: Float64[np.ndarray, "T N"],
+    *,
+    recipe: Recipe,
+    newest_only: bool = False,
+) -> Dataset:
     """Makes the arrays.
 
     Args:
@@ -179,6 +186,8 @@ def build_dataset(bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray,
         graph: over the same.
         fill_return_TxN: float64, log returns fill to fill over both axes; NaN where absent.
         recipe: the settings.
+        newest_only: nobody is scored before the last session: its features are the same, and the others', most of the
+            work, are not set against each other.
 
     Raises:
         DataError: if a return is infinite.
@@ -186,6 +195,8 @@ def build_dataset(bars: Bars, graph: Graph, fill_return_TxN: Float64[np.ndarray,
     """
     require_finite(fill_return_TxN, "fill_return", sessions=bars.sessions, symbols=bars.symbols)
     mask_TxN = scored(bars.close_return_TxN, history=recipe.features.history, min_share=recipe.features.min_share)
+    if newest_only:
+        mask_TxN[:-1] = False
     own = own_features(bars, graph, mask_TxN=mask_TxN, config=recipe.features)
     linked = graph_features(bars, graph, own=own, mask_TxN=mask_TxN, config=recipe.features)
     execution = recipe.execution

@@ -19,8 +19,7 @@ import numpy as np
 from gnn_assets.backtests.cross_section import rank_information_coefficients
 from gnn_assets.core.checks import Check, shown
 from gnn_assets.core.config import GateConfig
-
-LOOK_AHEAD_CHECK = "no_look_ahead"
+from gnn_assets.models.checks import no_look_ahead
 
 
 def _nothing() -> np.ndarray:
@@ -56,7 +55,8 @@ def probe_checks(probe: Probe, *, config: GateConfig) -> tuple[Check, Check]:
         probe: what the weights said.
         config: `refit_agreement` is used.
     """
-    return _refit_agrees(probe, floor=config.refit_agreement), _no_look_ahead(probe)
+    unseen = no_look_ahead(probe.scores_KxN, probe.again_KxN, sessions=probe.sessions, symbols=probe.symbols)
+    return _refit_agrees(probe, floor=config.refit_agreement), unseen
 
 
 def agreement(first_SxN: np.ndarray, second_SxN: np.ndarray) -> np.ndarray:
@@ -92,24 +92,4 @@ def _refit_agrees(probe: Probe, *, floor: float) -> Check:
         threshold=floor,
         description=f"Mean rank correlation of the refit's scores with the newest fold's, on the last {len(agreement_S)} "
         "sessions the fold learned from: folds are judged, the refit serves.",
-    )
-
-
-def _no_look_ahead(probe: Probe) -> Check:
-    scores_KxN, again_KxN = (values.astype(np.float32) for values in (probe.scores_KxN, probe.again_KxN))
-    # Bit for bit, a missing score being one of them: what was not there must not come from what is.
-    changed_KxN = ~((scores_KxN == again_KxN) | (np.isnan(scores_KxN) & np.isnan(again_KxN)))
-    first = [
-        f"{probe.symbols[place]} {probe.sessions[row]}: score {scores_KxN[row, place]}, "
-        f"{again_KxN[row, place]} without what came later"
-        for row, place in np.argwhere(changed_KxN)[:10]
-    ]
-    return Check(
-        name=LOOK_AHEAD_CHECK,
-        passed=bool(probe.sessions) and not changed_KxN.any(),
-        value=int(changed_KxN.sum()),
-        threshold=0,
-        description=f"Scores of {len(probe.sessions)} sessions that change when data end with the session: look-ahead "
-        "of a feature, of the graph or of the model.",
-        offenders=tuple(first),
     )

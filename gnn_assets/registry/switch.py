@@ -1,6 +1,7 @@
 """The champion switched by a person: what must hold, and what the gate makes of it. Pure: records in, records out.
 
-    rollback   back to a former champion     the gate or a person judged it before; it need only be whole
+    rollback   back to a former champion     the gate or a person judged it before; it need only be whole. The platform
+                                             goes back by itself from one that cannot serve
     promote    any candidate with scores     the gate's evidence may be overruled, what makes a forecast honest may not
 
 What a person decided stands until there is news: the candidates that were there to choose from are held out, as the gate
@@ -16,27 +17,29 @@ import numpy as np
 
 from gnn_assets.core.checks import Check
 from gnn_assets.core.errors import MissingArtefact, ModelError
-from gnn_assets.registry.pointer import Champion
-from gnn_assets.registry.probe import LOOK_AHEAD_CHECK
+from gnn_assets.models.checks import LOOK_AHEAD_CHECK
+from gnn_assets.registry.pointer import Champion, Move
 from gnn_assets.registry.promotion import Contender, GateReport, candidate_checks, same_target
 
 MANUAL = "manual"
 ROLLBACK = "rollback"
+# Who decides where nobody was asked.
+PLATFORM = "the platform"
 HELD_CHECK = "not_held_out"
 _SHOWN = 12  # digits of a version that people see
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person decided: a move by hand, or the champion confirmed, which moves nothing.
+    """What a person decided: a move by hand, or the champion confirmed, which moves nothing; or the platform, to go back.
 
     Args:
         version: of the champion they chose.
         rule: `MANUAL` or `ROLLBACK`.
         reason: theirs.
-        by: user@host.
+        by: user@host, or `PLATFORM`.
         decided_at: moment by the machine's clock (ISO, UTC).
-        publications: how many publications of scores there were then.
+        publications: candidates whose scores were first published up to this number are held out by it.
     """
 
     version: str
@@ -48,7 +51,7 @@ class Decision:
 
     @classmethod
     def of(cls, champion: Champion) -> "Decision":
-        """The decision in the record of a champion that a person put in place."""
+        """The decision in the record of a champion that was put in place without the gate."""
         return cls(
             champion.version,
             champion.rule,
@@ -84,18 +87,37 @@ def named(version: str, known: Iterable[str], *, what: str) -> str:
 
 
 def by_hand(champion: Champion, *, rule: str, reason: str, by: str, decided_at: str, publications: int) -> Champion:
-    """A record as a person puts it in place.
+    """A record as it is put in place without the gate.
 
     Args:
         champion: what is known of it.
         rule: `MANUAL` or `ROLLBACK`.
         reason: the person's; may be empty.
-        by: user@host.
+        by: user@host, or `PLATFORM`.
         decided_at: moment by the machine's clock (ISO, UTC).
-        publications: number of the newest publication of scores.
+        publications: number of the newest publication of scores whose candidate is held out.
     """
     words = " ".join(reason.split()) or "no reason given"
     return replace(champion, rule=rule, reason=words, by=by, decided_at=decided_at, publications=publications)
+
+
+def former_champions(moves: Sequence[Move]) -> list[Champion]:
+    """The champions the platform may go back to, newest first; whoever was gone back from is none of them.
+
+    A fault found once is there the next time. One that was put in place again since, by a person or the gate, was
+    looked at again.
+
+    Args:
+        moves: every move of the pointer, oldest first; the newest says who is served.
+    """
+    fit: dict[str, Champion] = {}
+    for move in moves:
+        if move.before is not None and move.champion.rule == ROLLBACK:
+            fit.pop(move.before.version, None)
+        # The newest is last, however often it was served before.
+        fit.pop(move.champion.version, None)
+        fit[move.champion.version] = move.champion
+    return list(reversed(fit.values()))[1:]
 
 
 def held_out(scored: int | None, decisions: Sequence[Decision]) -> Decision | None:
@@ -125,8 +147,8 @@ def hold(report: GateReport, decision: Decision | None) -> GateReport:
         passed=decision is None,
         value="no decision against it" if decision is None else _told(decision),
         threshold="no decision against it",
-        description="Whether a person chose another champion when this candidate had its scores already. That stands: a "
-        "newer candidate is judged as ever, and `gnn-assets promote` puts this one in place.",
+        description="Whether a person, or the platform after a fault, chose another champion when this candidate had its "
+        "scores already. That stands: a newer candidate is judged as ever, and `gnn-assets promote` puts this one in place.",
     )
     checks = (*report.checks, check)
     if decision is None:

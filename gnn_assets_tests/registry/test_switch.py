@@ -1,17 +1,30 @@
 """What a switch by hand must satisfy, and how the gate looks at what was gone back from. Records in, records out."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gnn_assets.core.checks import Check
 from gnn_assets.core.errors import MissingArtefact, ModelError
-from gnn_assets.registry.pointer import Champion
+from gnn_assets.registry.pointer import Champion, Move
 from gnn_assets.registry.promotion import Contender, GateReport
-from gnn_assets.registry.switch import MANUAL, ROLLBACK, Decision, by_hand, held_out, hold, named, refuse_dishonest
+from gnn_assets.registry.switch import (
+    MANUAL,
+    PLATFORM,
+    ROLLBACK,
+    Decision,
+    by_hand,
+    former_champions,
+    held_out,
+    hold,
+    named,
+    refuse_dishonest,
+)
 
 CHAMPION = Champion(
     version="a1",
@@ -171,3 +184,59 @@ def test_what_makes_a_forecast_dishonest_cannot_be_overruled(changes, weights, f
     )
     assert [name for name in names if f"{name} failed" in str(refused.value)] == failed
     assert str(refused.value).count("\n") == 0
+
+
+def moves_of(*told: tuple[str, str]) -> list[Move]:
+    """Moves of the pointer, each told as version and rule."""
+    records = [replace(CHAMPION, version=version, rule=rule) for version, rule in told]
+    before = [None, *records][: len(records)]
+    moment = datetime(2022, 12, 28, tzinfo=UTC)
+    return [
+        Move(number, record, was, moment, "")
+        for number, (record, was) in enumerate(zip(records, before, strict=True), 1)
+    ]
+
+
+GATE = "refresh"
+
+
+@pytest.mark.parametrize(
+    ("told", "former"),
+    [
+        ([], []),
+        ([("a", GATE)], []),
+        ([("a", GATE), ("b", GATE), ("c", GATE)], ["b", "a"]),
+        # Gone back from c, then from b.
+        ([("a", GATE), ("b", GATE), ("c", GATE), ("b", ROLLBACK)], ["a"]),
+        ([("a", GATE), ("b", GATE), ("c", GATE), ("b", ROLLBACK), ("a", ROLLBACK)], []),
+        # Put in place again since, and left for another.
+        ([("a", GATE), ("b", GATE), ("a", ROLLBACK), ("b", MANUAL), ("c", GATE)], ["b", "a"]),
+        # The newest is who was served last.
+        ([("a", GATE), ("b", GATE), ("a", MANUAL), ("c", GATE)], ["a", "b"]),
+    ],
+)
+def test_the_platform_goes_back_to_the_newest_that_nobody_went_back_from(told, former):
+    assert [champion.version for champion in former_champions(moves_of(*told))] == former
+
+
+def test_what_is_gone_back_to_is_the_record_it_was_served_by_last():
+    moves = moves_of(("a", GATE), ("b", GATE), ("a", MANUAL), ("c", GATE))
+    assert former_champions(moves)[0].rule == MANUAL
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from([GATE, MANUAL])), min_size=1, max_size=12))
+def test_going_back_ends_and_meets_nobody_twice(told):
+    """Whatever was served before: each step finds one fewer."""
+    moves, met = moves_of(*told), []
+    while former := former_champions(moves):
+        met.append(former[0].version)
+        told = [*told, (former[0].version, ROLLBACK)]
+        moves = moves_of(*told)
+        assert len(met) <= 5
+    assert len(set(met)) == len(met)
+
+
+def test_what_the_platform_decided_is_told_as_its_own():
+    chosen = by_hand(CHAMPION, rule=ROLLBACK, reason="bad_output", by=PLATFORM, decided_at="", publications=2)
+    report = hold(GateReport("refresh", passed=True, checks=(), reason="b: passed."), Decision.of(chosen))
+    assert "the platform chose a1 by rollback: bad_output" in report.reason
