@@ -91,6 +91,18 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
 
 @app.command()
+def why(
+    asset: Annotated[str, typer.Argument(help="Such as gnn_weights; `gnn-assets status` lists them.")],
+    last: Annotated[int, typer.Option(min=1, help="How many of its newest events.")] = 10,
+) -> None:
+    """Say when an asset was made, refused or failed, and why; of the weights also what is decided now."""
+    from gnn_assets.defs.history import story
+
+    for line in story(Platform.from_environment(), asset, last=last):
+        typer.echo(line)
+
+
+@app.command()
 def backfill(
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First session wanted.")],
     last: Annotated[

@@ -2,8 +2,21 @@
 
 import dagster as dg
 
-from gnn_assets.defs import backtests, bars, drift, forecasts, graphs, mirror, models, registry
+from gnn_assets.defs import (
+    backtests,
+    bars,
+    deciding,
+    drift,
+    forecast_scores,
+    forecasts,
+    graphs,
+    mirror,
+    model_drift,
+    models,
+    registry,
+)
 from gnn_assets.defs.automation import automation_sensor
+from gnn_assets.defs.ended_runs import ended_runs_sensor
 from gnn_assets.defs.following import following_sensor
 from gnn_assets.defs.io import LakeIOManager, stage_asset
 from gnn_assets.defs.resources import Platform
@@ -18,6 +31,9 @@ STAGES: tuple[Stage, ...] = (
     *registry.STAGES,
     *mirror.STAGES,
     *forecasts.STAGES,
+    *forecast_scores.STAGES,
+    *model_drift.STAGES,
+    *deciding.STAGES,
 )
 
 # Jobs are named after what people want done.
@@ -42,7 +58,11 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             dg.define_asset_job(name, selection=selection, config=REQUESTS.get(name))
             for name, selection in JOBS.items()
         ],
-        sensors=[automation_sensor(platform.config), following_sensor(platform.config)],
+        sensors=[
+            automation_sensor(platform.config),
+            following_sensor(platform.config),
+            ended_runs_sensor(platform.config),
+        ],
         resources={"platform": platform, "io_manager": LakeIOManager(platform, tables)},
         executor=dg.in_process_executor,
     )

@@ -4,14 +4,16 @@ from gnn_assets import load
 load("forecasts")
 """
 
+import warnings
 from datetime import date, datetime
 from functools import cache
 from typing import Any
 
 import polars as pl
 
-from gnn_assets.core.errors import MissingArtefact
+from gnn_assets.core.errors import MissingArtefact, StaleData
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.status import stale_sentence
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.defs.verify import card_of, verify_session
 from gnn_assets.forecasts.verify import Verification
@@ -22,21 +24,37 @@ def _platform() -> Platform:
     return Platform.from_environment()
 
 
-def load(name: str, *, version: str | None = None, as_of: datetime | None = None) -> pl.DataFrame:
+def load(
+    name: str, *, version: str | None = None, as_of: datetime | None = None, refuse_stale: bool = False
+) -> pl.DataFrame:
     """One table of the platform, every byte checked against its manifest.
 
     Args:
         name: such as ``forecasts``; `catalog()` lists them.
         version: a data version, as Dagster shows it; the current one by default.
         as_of: aware UTC moment; bars as they were known by then, other tables as they were published by then.
+        refuse_stale: whether a current version older than its limit is an error; by default it is a warning.
+
+    Warns:
+        UserWarning: if the current version is older than its limit, or its newest forecasts are not `ok`.
 
     Raises:
         MissingArtefact: if there is no such table, or nothing was published.
         CorruptArtefact: if stored bytes are not those published.
+        StaleData: where stale data are to be refused.
     """
     if name not in TABLES:
         raise MissingArtefact.of("table", expected=f"one of {', '.join(TABLES)}", was=repr(name), do="see catalog()")
-    return _platform().lake.read(TABLES[name], version=version, as_of=as_of)
+    platform = _platform()
+    table = platform.lake.read(TABLES[name], version=version, as_of=as_of)
+    stale = stale_sentence(platform, name) if version is None and as_of is None else ""
+    if stale:
+        do = f"materialize what is above {name}, `gnn-assets status` says what is old"
+        sentence = f"{name}: expected {stale}; {do}."
+        if refuse_stale:
+            raise StaleData(sentence)
+        warnings.warn(sentence, stacklevel=2)
+    return table
 
 
 def catalog() -> pl.DataFrame:

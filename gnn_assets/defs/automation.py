@@ -2,19 +2,72 @@
 
 Derived assets follow the one form that neither loses nor loops triggers: an upstream data version changed since this
 asset was last handled. Equal content keeps its data version, so a rebuild that finds nothing new stops there.
+
+    asset                    made anew when
+    a root                   the clock says so (live)
+    market_bars              its root changed, or the clock says so (live)
+    gnn_weights              `retrain_decision` has a new order
+    the challenger's chain   the asset above it on the chain changed: a session alone judges nobody anew
+    retrain_decision         anything it looks at changed, or the clock says so (live): ages grow and pauses end by themselves
+    every other              anything above it changed
+    `ages`: rebuild          ... or its freshness deadline is missed
+    correlation_graphs       ... or the newest decision found it older than it may be, though there are newer returns
+    all but gnn_weights      ... or its last run failed; a failed training is tried again by the next order
 """
+
+from collections.abc import Mapping
 
 import dagster as dg
 
 from gnn_assets.core.config import Config
+from gnn_assets.defs.candidates import WEIGHTS
+from gnn_assets.monitoring.orders import RETRAIN_DECISION
+from gnn_assets.monitoring.reasons import ANSWERS, Reason
 
 AC = dg.AutomationCondition
 SENSOR_NAME = "automation"
 
+# From the challenger to the gate: each follows one asset, whatever else it reads.
+CHAIN: Mapping[str, str] = {
+    "oos_predictions": WEIGHTS,
+    "portfolio_returns": "oos_predictions",
+    "backtest_scores": "portfolio_returns",
+    "score_cards": "backtest_scores",
+    "champion": "backtest_scores",
+}
 
-def upstream_changed() -> dg.AutomationCondition:
-    """True from the tick an upstream data version changes until this asset has been handled."""
-    return AC.any_deps_match(AC.data_version_changed()).since_last_handled() & ~AC.in_progress()
+
+def upstream_changed(*only: str) -> dg.AutomationCondition:
+    """True from the tick an upstream data version changes until this asset has been handled.
+
+    Args:
+        only: the upstream assets that count; all of them by default.
+    """
+    deps = AC.any_deps_match(AC.data_version_changed())
+    if only:
+        deps = deps.allow(dg.AssetSelection.assets(*only))
+    return deps.since_last_handled() & ~AC.in_progress()
+
+
+def order_given() -> dg.AutomationCondition:
+    """True from the tick there is a new order until the weights have been handled.
+
+    The decision lies below the weights, so it is no dependency of theirs: it is looked at by name. Its data version
+    is that of its orders, and changes with nothing else.
+    """
+    return AC.asset_matches(RETRAIN_DECISION.name, AC.data_version_changed()).since_last_handled() & ~AC.in_progress()
+
+
+def alarm_raised(reason: Reason, retry_cron: str) -> dg.AutomationCondition:
+    """True while the newest decision raises an alarm, at most once between two ticks of a cron line.
+
+    Args:
+        reason: the alarm; the check of the decision that is named after it.
+        retry_cron: when another try is allowed, UTC.
+    """
+    check = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(RETRAIN_DECISION.name), str(reason)))
+    raised = AC.asset_matches(RETRAIN_DECISION.name, AC.any_checks_match(AC.check_failed()).allow(check))
+    return raised & ~AC.in_progress() & ~_tried(retry_cron)
 
 
 def deadline_missed(retry_cron: str) -> dg.AutomationCondition:
@@ -26,15 +79,28 @@ def deadline_missed(retry_cron: str) -> dg.AutomationCondition:
     Args:
         retry_cron: when another try is allowed, UTC.
     """
-    tried = (AC.newly_requested() | AC.newly_updated()).since(AC.cron_tick_passed(retry_cron))
-    return AC.freshness_failed() & ~AC.in_progress() & ~tried
+    return AC.freshness_failed() & ~AC.in_progress() & ~_tried(retry_cron)
+
+
+def run_failed(retry_cron: str) -> dg.AutomationCondition:
+    """True while the asset's last run failed, at most once between two ticks of a cron line.
+
+    A change that was handled by a run which failed would otherwise be forgotten until the next one.
+
+    Args:
+        retry_cron: when another try is allowed, UTC.
+    """
+    return AC.execution_failed() & ~AC.in_progress() & ~_tried(retry_cron)
+
+
+def _tried(retry_cron: str) -> dg.AutomationCondition:
+    return (AC.newly_requested() | AC.newly_updated()).since(AC.cron_tick_passed(retry_cron))
 
 
 def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.AutomationCondition | None:
-    """The automation condition of an asset.
+    """The automation condition of an asset: the table above.
 
     What reads the world outside is asked for by the clock, and only where the clock runs: a snapshot never changes.
-    That is a root of the flow, which has nothing above it to follow, and `market_bars`, which follows its root too.
     A root read again with equal content keeps its data version, so the wave stops there.
 
     Args:
@@ -45,17 +111,23 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
     Returns:
         The condition; None for a root of a snapshot.
     """
+    if asset == WEIGHTS:
+        return order_given()
     automation = config.automation
     live = config.clock.kind == "live"
     cron = AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
     if not has_deps:
-        return cron if live else None
-    condition = upstream_changed()
+        return cron | run_failed(automation.failed_cron) if live else None
+    condition = upstream_changed(*([CHAIN[asset]] if asset in CHAIN else []))
     if live and asset == "market_bars":
         condition |= cron
+    if live and asset == RETRAIN_DECISION.name:
+        condition |= AC.cron_tick_passed(automation.decision_cron).since_last_handled() & ~AC.in_progress()
     if config.ages[asset].rebuild:
         condition |= deadline_missed(automation.rebuild_cron)
-    return condition
+    if asset in ANSWERS:
+        condition |= alarm_raised(ANSWERS[asset], automation.decision_cron)
+    return condition | run_failed(automation.failed_cron)
 
 
 def automation_sensor(config: Config) -> dg.AutomationConditionSensorDefinition:

@@ -31,8 +31,18 @@ from gnn_assets.core.errors import (
 )
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.automation import condition_for
+from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun, status_rows
+from gnn_assets.defs.why import (
+    answer_order,
+    made_by_itself,
+    sentence_of,
+    tags_of,
+    take_order,
+    tell_made,
+    why_made,
+)
 from gnn_assets.monitoring.ages import age_check
 from gnn_assets.store.schema import Table
 from gnn_assets.store.versions import Lineage
@@ -50,13 +60,13 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
         name=stage.name,
         group_name=stage.group,
         description=inspect.getdoc(stage.compute),
-        deps=list(stage.deps),
+        deps=[*stage.deps, *stage.looks_at],
         owners=OWNERS,
         kinds=set(stage.kinds),
         code_version=stage.code_version(config),
         check_specs=[dg.AssetCheckSpec(name, asset=stage.name) for name in names],
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=limit.deadline_hours)),
-        automation_condition=condition_for(stage.name, has_deps=bool(stage.deps), config=config),
+        automation_condition=condition_for(stage.name, has_deps=bool(stage.deps or stage.looks_at), config=config),
         metadata={"dagster/column_schema": _column_schema(stage.table)} if stage.table else {},
         config_schema=stage.request.to_config_schema() if stage.request else None,
         # A fault that may pass by itself (a lock held, a disk briefly full) is worth another try.
@@ -107,6 +117,7 @@ def lineage_of(stage: Stage, platform: Platform, inputs: Mapping[str, str]) -> L
 def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
     symbols = _symbols(stage, platform)
     inputs = {name: current_version(platform, name) for name in stage.deps}
+    inputs |= {name: version for name in stage.looks_at if (version := _published(platform, name)) is not None}
     # What the outside world was asked for is part of how an answer came about.
     asked = {"session": str(platform.last_session)} if stage.external else {"symbols": json_hash(symbols)}
     lineage = lineage_of(stage, platform, {**inputs, **asked, **stage.asks(platform)})
@@ -119,14 +130,19 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         run_id=context.run.run_id,
         log=context.log.info,
         request=stage.request(**context.op_execution_context.op_config) if stage.request else None,
+        ended=lambda run_id: _ended(context.instance, run_id),
     )
     run.progress(0.0, "started")
+    reasons = why_made(stage.name, platform, lineage, by_itself=made_by_itself(context.run.tags))
+    context.instance.add_run_tags(run.run_id, tags_of(stage.name, reasons))
+    if stage.name == WEIGHTS:
+        take_order(platform, reasons, run_id=run.run_id)
     before = _told_version(stage, platform, _published(platform, stage.name))
     version = None if stage.external else stage.shelf.reuse(run, lineage)
     artefact = stage.compute(run) if version is None else stage.shelf.load(run, version)
     report = stage.report(run, artefact)
     age = age_check(
-        AGE_CHECK,
+        stage.name,
         data_end=report.data_end,
         now=platform.clock.now(),
         calendar=platform.calendar,
@@ -145,6 +161,10 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     # An external stage that found nothing new has not changed what is stored.
     told = _told_version(stage, platform, version) or version
     reused = not computed or (stage.external and before == told)
+    if not reused:
+        tell_made(platform, stage.name, told, reasons, run_id=run.run_id)
+    if stage.name == WEIGHTS:
+        answer_order(platform, version, run_id=run.run_id)
     run.progress(
         1.0, "done" if not reused else "unchanged" if stage.external else "reused: nothing it depends on changed"
     )
@@ -153,8 +173,9 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         metadata={
             **report.metadata,
             "reused": reused,
+            "why": sentence_of(reasons),
             "version": version,
-            "age_hours": float(age.value),
+            "age_hours": age.value,
             "data_end": str(report.data_end) if report.data_end else "none",
             "clock": platform.label,
             "inputs": dg.MetadataValue.json(dict(run.inputs)),
@@ -162,6 +183,11 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
             "dagster/uri": platform.versions(stage.name).folder.as_uri(),
         },
     )
+
+
+def _ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    found = instance.get_run_by_id(run_id)
+    return found is None or found.is_finished
 
 
 def _published(platform: Platform, name: str) -> str | None:

@@ -141,7 +141,7 @@ class Platform:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """Unfinished training."""
+        """Unfinished training, and limits of drift that were calibrated."""
         return Checkpoints(self.data / "checkpoints")
 
     @cached_property

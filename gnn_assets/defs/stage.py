@@ -33,6 +33,7 @@ class StageRun:
         run_id: Dagster's run.
         log: where progress goes beside the platform's own listener.
         request: what was asked for in the run's configuration, where the stage takes any.
+        ended: whether another run of Dagster, by its id, is over; what nobody knows is.
         logged: whole per cents that the log has a line of.
     """
 
@@ -44,6 +45,7 @@ class StageRun:
     run_id: str
     log: Callable[[str], None]
     request: Any = None
+    ended: Callable[[str], bool] = lambda _run_id: True
     logged: set[int] = field(default_factory=set, init=False)
 
     @property
@@ -135,6 +137,7 @@ class Stage:
         plugins: modules the configuration chooses, whose code counts as well.
         sections: sections of the configuration it depends on.
         deps: upstream assets.
+        looks_at: further upstream assets, which may not have been made yet.
         checks: names of the checks `report` answers, given the configuration.
         follows: stage whose successful symbols this one works on; None for all of the universe.
         context: whether it works on context symbols too.
@@ -154,6 +157,7 @@ class Stage:
     code: tuple[str, ...]
     sections: tuple[str, ...]
     deps: tuple[str, ...] = ()
+    looks_at: tuple[str, ...] = ()
     checks: Callable[[Config], tuple[str, ...]] = field(default=lambda _config: ())
     follows: str | None = None
     context: bool = False

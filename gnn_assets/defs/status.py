@@ -10,6 +10,7 @@ from gnn_assets.bars.status import FAILED
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES
+from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.monitoring.ages import age_check
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.store.sealed import read_sealed
@@ -82,6 +83,26 @@ def data_end_of(platform: Platform, asset: str, champion: Champion | None) -> da
     return manifest.data_end if manifest else None
 
 
+def stale_sentence(platform: Platform, asset: str) -> str:
+    """Why the current version of a table should not be relied upon: "expected ..., was ..."; empty if it may be.
+
+    Args:
+        platform: the opened platform.
+        asset: a table; one without an age limit of its own is never stale.
+    """
+    if asset not in platform.config.ages:
+        return ""
+    row = _asset_status(platform, asset, None)
+    if row["state"] == "stale":
+        old = "the clock is behind the data" if row["age_hours"] is None else f"{row['age_hours']:.1f} h old"
+        return f"at most {row['limit_hours']:g} h of market age, was {old} (data to {row['data_end']})"
+    if asset == FORECASTS.name and row["version"]:
+        newest = platform.lake.read(FORECASTS, columns=("session", "status")).sort("session").tail(1)
+        status = newest["status"].to_list()
+        return f"forecasts of status ok, was {status[0]}" if status not in ([], ["ok"]) else ""
+    return ""
+
+
 def _asset_status(platform: Platform, asset: str, champion: Champion | None) -> dict[str, Any]:
     limit = platform.config.ages[asset].age_hours
     row: dict[str, Any] = {
@@ -110,7 +131,7 @@ def _asset_status(platform: Platform, asset: str, champion: Champion | None) -> 
     return {
         **row,
         "state": "fresh" if aged.passed else "stale",
-        "age_hours": float(aged.value),
+        "age_hours": None if isinstance(aged.value, str) else float(aged.value),
         "data_end": str(data_end) if data_end else None,
         "version": publication.version,
         "published_at": publication.published_at.isoformat(),

@@ -15,9 +15,11 @@ from gnn_assets.bars.schema import (
     UNIVERSE,
 )
 from gnn_assets.defs.resources import Platform
-from gnn_assets.forecasts.schema import FORECASTS
+from gnn_assets.forecasts.schema import FORECAST_SCORES, FORECASTS, SERVED_FORECASTS
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_DRIFT, GRAPH_STATISTICS
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.monitoring.orders import RETRAIN_DECISION
+from gnn_assets.monitoring.schema import MODEL_DRIFT
 from gnn_assets.store.schema import Table
 
 TABLES: dict[str, Table] = {
@@ -39,6 +41,10 @@ TABLES: dict[str, Table] = {
         SCORE_CARDS,
         HYPOTHESES,
         FORECASTS,
+        SERVED_FORECASTS,
+        FORECAST_SCORES,
+        MODEL_DRIFT,
+        RETRAIN_DECISION,
     )
 }
 

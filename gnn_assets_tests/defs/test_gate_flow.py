@@ -317,6 +317,15 @@ def _shuffled(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.frombuffer(mixed.encode(), dtype=np.uint8).copy()
 
 
+def unseen(monkeypatch) -> None:
+    """The look-ahead check of `oos_predictions` finds nothing."""
+    monkeypatch.setattr(
+        models_assets,
+        "_tripwire",
+        lambda *_: Check("no_look_ahead", passed=True, value=0, threshold=0, description="Not looked at."),
+    )
+
+
 @pytest.mark.slow
 def test_a_model_that_knows_the_outcome_is_caught_however_good_its_evidence_is(home, first, monkeypatch):
     """Its training ended in time and its folds are what they say: only asking it again without the future tells."""
@@ -331,6 +340,11 @@ def test_a_model_that_knows_the_outcome_is_caught_however_good_its_evidence_is(h
 
     monkeypatch.setattr(reversal, "predict", foresight)
     platform = platform_at(home, {"models": {"candidate": "reversal"}})
+    refused = run(platform)
+    assert [name for name, passed in refused.checks["oos_predictions"].items() if not passed] == ["no_look_ahead"]
+    assert "champion" not in refused.checks
+    # Two sessions are drawn there, and two here: the gate asks again, in case the first draw saw nothing.
+    unseen(monkeypatch)
     done = run(platform)
     assert [name for name, passed in done.checks["champion"].items() if not passed] == ["no_look_ahead"]
     (event,) = events_of(platform, "refused")
@@ -353,8 +367,9 @@ def test_a_feature_that_knows_the_next_return_is_caught(home, first, monkeypatch
 
     monkeypatch.setattr(returns_features, "features", tomorrow)
     platform = platform_at(home, {"models": {"candidate": "ridge"}})
-    done = run(platform)
-    assert done.checks["champion"]["no_look_ahead"] is False
+    assert run(platform).checks["oos_predictions"]["no_look_ahead"] is False
+    unseen(monkeypatch)
+    assert run(platform).checks["champion"]["no_look_ahead"] is False
     assert champion_of(platform) == first
 
 
@@ -409,7 +424,8 @@ def test_another_recipe_is_judged_by_rule_replace_and_the_old_champion_serves_by
     # The old recipe again finds its champion in place: nothing is trained, nothing is told anew.
     back = run(old)
     assert back.success, back.failures
-    assert set(back.reused.values()) == {True}
+    # Those that were refused meanwhile are followed in the shadow.
+    assert {asset for asset, reused in back.reused.items() if not reused} <= {"forecast_scores"}
     assert champion_of(old) == first
     assert [event["event"] for event in events_of(old, "promoted", "refused")] == ["promoted", *["refused"] * 3]
 
@@ -455,7 +471,12 @@ def test_a_check_that_blocks_keeps_the_last_good_version_and_stops_what_is_downs
     assert list(done.failures) == ["returns"]
     assert done.failures["returns"].startswith("returns: not published, the last good version stays. returns_finite")
     assert set(done.reused) == {"universe", "market_bars"}
-    assert done.checks["returns"] == {"returns_finite": False, "returns_coverage": True, "age": True}
+    assert done.checks["returns"] == {
+        "returns_finite": False,
+        "returns_coverage": True,
+        "no_look_ahead": True,
+        "age": True,
+    }
     after = versions_of(platform)
     assert {name for name in after if after[name] != before[name]} == {"market_bars"}
     assert champion_of(platform) == first
