@@ -27,6 +27,7 @@ class SessionCalendar:
     Args:
         exchange: ISO 10383 code, such as ``XNYS``.
         sessions: every session, ascending.
+        opens: aware UTC moment each session opens.
         closes: aware UTC moment each session closes.
         grace: time a source is given after the close to publish the bar.
         timezone: IANA name of the exchange's zone, in which its dates are written.
@@ -34,6 +35,7 @@ class SessionCalendar:
 
     exchange: str
     sessions: tuple[date, ...]
+    opens: tuple[datetime, ...]
     closes: tuple[datetime, ...]
     grace: timedelta
     timezone: str
@@ -63,6 +65,7 @@ class SessionCalendar:
         return cls(
             exchange=exchange,
             sessions=tuple(stamp.date() for stamp in schedule.index),
+            opens=_moments(schedule["open"]),
             closes=_moments(schedule["close"]),
             grace=grace,
             timezone=str(calendar.tz),
@@ -84,6 +87,10 @@ class SessionCalendar:
                 do=hint,
             )
         return found
+
+    def open_at(self, session: date) -> datetime:
+        """Moment the session opens."""
+        return self.opens[self.position(session)]
 
     def close_at(self, session: date) -> datetime:
         """Moment the session closes."""

@@ -6,7 +6,7 @@ each session as it was published last before its fill.
 
 from calendar import monthrange
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
@@ -20,8 +20,8 @@ _NOT_WHOLE = (CorruptArtefact, MissingArtefact)
 def enter_served(platform: Platform, *, run_id: str) -> None:
     """Enters the newest session of what is published now among all that was ever served.
 
-    Until the session of its fill is complete the last publication counts; one made later could not be traded as it
-    says, and changes nothing. Entering the same again writes nothing.
+    Until the moment of its fill the last publication counts; one made then or later could not be traded as it says,
+    and changes nothing. Entering the same again writes nothing.
 
     Args:
         platform: the opened platform.
@@ -39,12 +39,18 @@ def enter_served(platform: Platform, *, run_id: str) -> None:
         return
     newest = made.filter(pl.col("session") == pl.col("session").max())
     first = newest.row(0, named=True)
-    if publication.published_at >= platform.calendar.available_at(first["target_start"]):
+    if publication.published_at >= _fill_at(platform, first["target_start"]):
         return
     # A symbol that the last publication left out is not served any more.
     stays = (pl.col("session") != first["session"]) | (pl.col("card_id") == first["card_id"])
     _mend(platform, run_id=run_id)
     platform.lake.upsert(SERVED_FORECASTS, newest, run_id=run_id, reduce=lambda rows: rows.filter(stays))
+
+
+def _fill_at(platform: Platform, session: date) -> datetime:
+    """Moment at which what is forecast is traded: the open or the close of the fill's session, without any grace."""
+    calendar = platform.calendar
+    return calendar.open_at(session) if platform.config.execution.fill == "open_next" else calendar.close_at(session)
 
 
 def _mend(platform: Platform, *, run_id: str) -> None:

@@ -1,5 +1,6 @@
 import warnings
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import exchange_calendars
 import pandas as pd
@@ -28,8 +29,9 @@ def oracle():
         return exchange_calendars.get_calendar("XNYS", start="2018-12-01", end="2023-01-31")
 
 
-def test_sessions_and_closes_are_those_of_the_exchange(oracle):
-    for session, closes in zip(CALENDAR.sessions, CALENDAR.closes, strict=True):
+def test_sessions_opens_and_closes_are_those_of_the_exchange(oracle):
+    for session, opens, closes in zip(CALENDAR.sessions, CALENDAR.opens, CALENDAR.closes, strict=True):
+        assert oracle.session_open(session.isoformat()) == pd.Timestamp(opens)
         assert oracle.session_close(session.isoformat()) == pd.Timestamp(closes)
     expected = oracle.sessions_in_range("2019-01-02", CALENDAR.sessions[-1].isoformat())
     assert list(CALENDAR.sessions) == [stamp.date() for stamp in expected]
@@ -40,14 +42,20 @@ def test_it_reaches_a_year_beyond_the_present():
 
 
 @pytest.mark.parametrize(
-    ("session", "close"),
+    ("session", "opening", "close"),
     [
-        (date(2020, 3, 6), datetime(2020, 3, 6, 21, tzinfo=UTC)),
-        (date(2020, 3, 9), datetime(2020, 3, 9, 20, tzinfo=UTC)),  # daylight saving began the day before
-        (date(2020, 11, 27), datetime(2020, 11, 27, 18, tzinfo=UTC)),  # half day
+        (date(2020, 3, 6), datetime(2020, 3, 6, 14, 30, tzinfo=UTC), datetime(2020, 3, 6, 21, tzinfo=UTC)),
+        # Daylight saving began the day before ...
+        (date(2020, 3, 9), datetime(2020, 3, 9, 13, 30, tzinfo=UTC), datetime(2020, 3, 9, 20, tzinfo=UTC)),
+        # ... and has ended.
+        (date(2020, 11, 2), datetime(2020, 11, 2, 14, 30, tzinfo=UTC), datetime(2020, 11, 2, 21, tzinfo=UTC)),
+        # A half day opens when every other one does.
+        (date(2020, 11, 27), datetime(2020, 11, 27, 14, 30, tzinfo=UTC), datetime(2020, 11, 27, 18, tzinfo=UTC)),
     ],
 )
-def test_daylight_saving_and_half_days_are_the_calendars_business(session, close):
+def test_daylight_saving_and_half_days_are_the_calendars_business(session, opening, close):
+    assert CALENDAR.open_at(session) == opening
+    assert CALENDAR.open_at(session).tzinfo is UTC
     assert CALENDAR.close_at(session) == close
     assert CALENDAR.available_at(session) == close + GRACE
     assert CALENDAR.close_at(session).tzinfo is UTC
@@ -67,6 +75,20 @@ def test_a_session_has_its_position(position):
 def test_a_date_that_is_no_session_is_refused_with_the_one_before_it_if_there_is_one(day):
     with pytest.raises(ConfigError, match=f"was {day}; use (20|one of)"):
         CALENDAR.position(day)
+
+
+@pytest.mark.parametrize("moment", [CALENDAR.open_at, CALENDAR.close_at, CALENDAR.available_at])
+def test_a_day_without_a_session_neither_opens_nor_closes(moment):
+    with pytest.raises(ConfigError, match=r"was 2020-01-04; use 2020-01-03"):
+        moment(date(2020, 1, 4))
+
+
+@pytest.mark.parametrize("code", EXCHANGES.codes)
+def test_a_session_opens_after_the_bar_before_it_is_known_and_before_it_closes(code):
+    """So what is forecast from one session's bar can be traded at the next one's open."""
+    calendar = EXCHANGES.of(code)
+    for before, session in pairwise(calendar.sessions):
+        assert calendar.available_at(before) < calendar.open_at(session) < calendar.close_at(session)
 
 
 @given(positions, st.integers(-1500, 1500))

@@ -1,6 +1,6 @@
 """What was served, entered beside the forecasts: the last word before the fill, and never another one after it."""
 
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from types import SimpleNamespace
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gnn_assets.core.clock import SnapshotClock
 from gnn_assets.core.config import build_config
 from gnn_assets.core.settings import Settings
 from gnn_assets.defs import forecasts as forecasts_assets
@@ -47,7 +48,7 @@ def lineage(name):
 
 def forecasts_of(platform, champion, newest, *, symbols="ABC", history=1):
     """Forecasts of a session and some before it, as one champion makes them."""
-    calendar = platform.calendar
+    calendar, lag = platform.calendar, platform.config.execution.fill_lag
     rows = [
         {
             "session": session,
@@ -58,8 +59,8 @@ def forecasts_of(platform, champion, newest, *, symbols="ABC", history=1):
             "lower": -0.1,
             "upper": 0.1,
             "rank": 1,
-            "target_start": calendar.offset(session, 1),
-            "target_end": calendar.offset(session, 6),
+            "target_start": calendar.offset(session, lag),
+            "target_end": calendar.offset(session, lag + 5),
             "champion": champion,
             "graph_session": session,
             "source": "s",
@@ -131,6 +132,49 @@ def test_published_again_after_its_fill_it_changes_nothing(tmp_path):
 def test_published_after_its_fill_for_the_first_time_it_was_served_to_nobody(tmp_path):
     platform = publish(tmp_path, "one", DAYS[1], at=DAYS[2])
     assert platform.lake.manifest(SERVED_FORECASTS) is None
+
+
+HALF_DAY = date(2022, 11, 25)
+MOMENT = timedelta(microseconds=1)
+
+
+def publish_at(home, session, fill, moment):
+    """A run at a moment, under a fill, that publishes a session's forecasts; the sessions that were served then."""
+    config = build_config("test", {"clock": {"session": DAYS[-1]}, "execution": {"fill": fill}})
+    platform = Platform(settings=Settings(profile="test", home=home), config=config)
+    platform.calendar, platform.clock = market_of(DAYS[-1])[1], SnapshotClock(moment)
+    rows = forecasts_of(platform, "one", session)
+    SHELF.publish(run_of(platform), rows, lineage=lineage(f"one {session} {moment}"), data_end=session)
+    manifest = platform.lake.manifest(SERVED_FORECASTS)
+    return platform.lake.read(SERVED_FORECASTS)["session"].unique().to_list() if manifest else []
+
+
+@pytest.mark.parametrize(("fill", "of"), [("open_next", "open_at"), ("close_next", "close_at")])
+@pytest.mark.parametrize("session", [DAYS[1], date(2022, 11, 23)], ids=["whole day", "half day"])
+def test_what_is_published_at_its_fill_or_later_could_not_be_had(tmp_path, fill, of, session):
+    calendar = market_of(DAYS[-1])[1]
+    at = getattr(calendar, of)(calendar.offset(session, 1))
+    assert publish_at(tmp_path, session, fill, at + calendar.grace) == []
+    assert publish_at(tmp_path, session, fill, at) == []
+    assert publish_at(tmp_path, session, fill, at - MOMENT) == [session]
+
+
+def test_the_fill_of_the_half_day_is_its_own_early_close():
+    calendar = market_of(DAYS[-1])[1]
+    assert calendar.offset(date(2022, 11, 23), 1) == HALF_DAY
+    assert calendar.close_at(HALF_DAY) - calendar.open_at(HALF_DAY) == timedelta(hours=3.5)
+
+
+@pytest.mark.parametrize("fill", ["open_next", "close_next"])
+def test_a_clock_that_stands_where_the_newest_session_is_known_enters_it(tmp_path, fill):
+    config = build_config("test", {"clock": {"session": DAYS[1]}, "execution": {"fill": fill}})
+    clock = Platform(settings=Settings(profile="test", home=tmp_path), config=config).clock
+    assert publish_at(tmp_path, DAYS[1], fill, clock.now()) == [DAYS[1]]
+
+
+def test_a_fill_at_the_close_that_is_forecast_from_could_be_had_by_nobody(tmp_path):
+    calendar = market_of(DAYS[-1])[1]
+    assert publish_at(tmp_path, DAYS[1], "close_same", calendar.available_at(DAYS[1])) == []
 
 
 def test_the_same_again_writes_nothing(tmp_path):
