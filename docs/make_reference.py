@@ -55,6 +55,7 @@ COMMON_COLUMNS = {
 }
 # Tables that are written beside an asset rather than by one of their own.
 WRITTEN_BY = {
+    "served_forecasts": "`forecasts`",
     "quarantine": "`market_bars`",
     "corporate_actions": "`market_bars`",
     "bars_asked": "`market_bars`",

@@ -1,12 +1,15 @@
 """Markets as assets: bars, correlation graphs, trained networks, backtests and forecasts, dated and checked.
 
     universe ─► market_bars ─► returns ─► correlation_graphs ─► gnn_weights ─► oos_predictions ─► portfolio_returns
-                                  │               │                                                     │
-                                  │               ▼                                                     ▼
-                                  │        graph_statistics        forecasts ◄── champion ◄── backtest_scores, score_cards
-                                  ├─► graph_drift                        ▲           │
-                                  └──────────────────────────────────────┘           ▼
-                                                                               mlflow_mirror
+                                  │               │                  ▲                                  │
+                                  │               ▼                  ┊ an order                         ▼
+                                  │        graph_statistics          ┊      champion ◄── backtest_scores, score_cards
+                                  │                                  ┊        │
+                                  ├─► graph_drift ─────┬─► retrain_decision   ├─► mlflow_mirror
+                                  │      model_drift ──┤                      ▼
+                                  └────────────────────┴── forecast_scores ◄── forecasts, served_forecasts
+
+What is above is asked for when something above it changes; the weights only when the decision orders them.
 
 In a notebook: ``from gnn_assets import load; load("forecasts")``.
 """

@@ -1,8 +1,10 @@
 """Every alarm of the platform as it is measured now: one value against one limit, whatever asset it comes from."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 import polars as pl
@@ -11,6 +13,7 @@ from gnn_assets.bars.restatements import CORRECTED
 from gnn_assets.bars.schema import MARKET_BARS, RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.checks import Check
+from gnn_assets.core.errors import CorruptArtefact, DataError, MissingArtefact, SchemaMismatch
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.core.sessions import age
 from gnn_assets.defs.candidates import WEIGHTS
@@ -19,9 +22,11 @@ from gnn_assets.defs.models import STAGES as MODEL_STAGES
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import StageRun
 from gnn_assets.defs.status import data_end_of
+from gnn_assets.defs.why import MADE, told_of
 from gnn_assets.forecasts.schema import FORECAST_SCORES, FORECASTS
 from gnn_assets.forecasts.shadow import session_ics
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS, GRAPH_DRIFT
+from gnn_assets.monitoring.fills import cost_signal, read_fills
 from gnn_assets.monitoring.live import live_signals
 from gnn_assets.monitoring.model_drift import drift_signals
 from gnn_assets.monitoring.reasons import Reason, Signal
@@ -31,6 +36,7 @@ from gnn_assets.registry.reversed import reversed_signal
 _HOUR = timedelta(hours=1)
 _SHOWN = 8  # digits of a version that people see
 _NOW = "now"
+MEASURED_CHECK = "measured"
 
 # What is measured; the other reasons are told by what happened.
 MEASURED = (
@@ -53,31 +59,56 @@ MEASURED = (
 )
 
 
-def alarms(run: StageRun) -> tuple[Signal, ...]:
-    """Every value that may be an alarm, with its limit; NaN where it cannot be known yet.
-
-    Raises:
-        CorruptArtefact: if a stored table or the ledger is damaged.
-    """
-    return (
-        *_ages(run.platform),
-        *_recipe(run.platform),
-        _bars_revised(run.platform),
-        _graph_drift(run),
-        *_model_drift(run),
-        *_served(run),
-        *_beaten(run),
-        _bad_output(run.platform),
-    )
-
-
-def alarm_checks(signals: Sequence[Signal]) -> tuple[Check, ...]:
-    """A check for each reason that is measured: its worst value against its limit. They warn: an alarm stops nothing.
+@dataclass(frozen=True)
+class Alarms:
+    """What was measured.
 
     Args:
-        signals: of `alarms`; the first that fires stands for its reason, else the first.
+        signals: every value that may be an alarm, with its limit; NaN where it cannot be known yet, never infinite.
+        damaged: what could not be measured because what it is measured on is damaged or not in order, as sentences.
     """
-    return tuple(_check(reason, [signal for signal in signals if signal.reason is reason]) for reason in MEASURED)
+
+    signals: tuple[Signal, ...]
+    damaged: tuple[str, ...]
+
+
+def alarms(run: StageRun) -> Alarms:
+    """Measures everything that may be an alarm. What is damaged is told, and stops no other alarm."""
+    signals: list[Signal] = []
+    damaged: list[str] = []
+    measures = (_ages, _recipe, _bars_revised, _graph_drift, _model_drift, _costs, _served, _beaten, _bad_output)
+    for measure in measures:
+        try:
+            signals += [_finite(signal) for signal in measure(run)]
+        except (CorruptArtefact, DataError, MissingArtefact, SchemaMismatch) as error:
+            damaged.append(str(error))
+    return Alarms(tuple(signals), tuple(damaged))
+
+
+def alarm_checks(measured: Alarms) -> tuple[Check, ...]:
+    """A check for each reason: its worst value against its limit; and whether all could be measured.
+
+    They warn: an alarm stops nothing. The first signal that fires stands for its reason, else the first.
+    """
+    whole = Check(
+        MEASURED_CHECK,
+        not measured.damaged,
+        len(measured.damaged),
+        0,
+        "What could not be measured, because what it is measured on is damaged: the alarms above say nothing of it.",
+        severity="warn",
+        offenders=measured.damaged[:10],
+    )
+    signals = measured.signals
+    checks = (_check(reason, [signal for signal in signals if signal.reason is reason]) for reason in MEASURED)
+    return (*checks, whole)
+
+
+def _finite(signal: Signal) -> Signal:
+    """What is farther than any number, such as the drift of scores that are all alike, as the largest number there is."""
+    largest = sys.float_info.max
+    value, limit = (max(min(number, largest), -largest) for number in (signal.value, signal.limit))
+    return replace(signal, value=value, limit=limit)
 
 
 def _check(reason: Reason, own: Sequence[Signal]) -> Check:
@@ -88,16 +119,17 @@ def _check(reason: Reason, own: Sequence[Signal]) -> Check:
     return Check(
         str(reason),
         not firing,
-        "not known yet" if told.value != told.value else round(told.value, 6),
-        "not known yet" if told.limit != told.limit else round(told.limit, 6),
+        "not known yet" if isnan(told.value) else round(told.value, 6),
+        "not known yet" if isnan(told.limit) else round(told.limit, 6),
         f"{told.asset}, over {told.window}; an alarm {told.worse} the limit. Measured on {told.evidence}.",
         severity="warn",
         offenders=tuple(signal.sentence for signal in firing[:10]),
     )
 
 
-def _ages(platform: Platform) -> Iterator[Signal]:
+def _ages(run: StageRun) -> Iterator[Signal]:
     """Graph and weights older than they may be, though there is something newer to make them from; and the bars."""
+    platform = run.platform
     ends = {name: _end(platform, name) for name in (MARKET_BARS.name, RETURNS.name, CORRELATION_GRAPHS.name, WEIGHTS)}
     reasons = {
         CORRELATION_GRAPHS.name: (Reason.GRAPH_STALE, ends[RETURNS.name]),
@@ -113,12 +145,17 @@ def _ages(platform: Platform) -> Iterator[Signal]:
 
 
 def _end(platform: Platform, asset: str) -> date | None:
-    return data_end_of(platform, asset, None)
+    """The last session an asset covers; None where there is none of it, or it is damaged and to be made anew."""
+    try:
+        return data_end_of(platform, asset, None)
+    except (CorruptArtefact, MissingArtefact):
+        return None
 
 
-def _recipe(platform: Platform) -> Iterator[Signal]:
+def _recipe(run: StageRun) -> Iterator[Signal]:
     """Whether code or configuration of the newest weights are others than now."""
-    made = platform.versions(WEIGHTS).current()
+    platform = run.platform
+    made = next(platform.versions(WEIGHTS).good(), None)
     (stage,) = (stage for stage in MODEL_STAGES if stage.name == WEIGHTS)
     now = {
         Reason.CODE_CHANGED: stage.code_version(platform.config),
@@ -132,11 +169,13 @@ def _recipe(platform: Platform) -> Iterator[Signal]:
     for reason, version in now.items():
         before = then[reason]
         evidence = f"{(before or 'none')[:_SHOWN]} → {version[:_SHOWN]}"
-        yield Signal(reason, WEIGHTS, nan if before is None else float(before != version), 0.0, "above", _NOW, evidence)
+        value = nan if before is None else float(before != version)
+        yield Signal(reason, WEIGHTS, value, 0.0, "above", _NOW, evidence, subject=version)
 
 
-def _bars_revised(platform: Platform) -> Signal:
+def _bars_revised(run: StageRun) -> Iterator[Signal]:
     """Share of the universe whose history a source corrected since the newest session was complete."""
+    platform = run.platform
     since = platform.calendar.available_at(platform.last_session)
     corrected = {
         symbol
@@ -150,25 +189,39 @@ def _bars_revised(platform: Platform) -> Signal:
     share = len(corrected & set(symbols)) / len(symbols) if symbols else nan
     limit = platform.config.bars.max_revised_share
     evidence = ", ".join(sorted(corrected)[:10]) or "no correction"
-    return Signal(
+    yield Signal(
         Reason.BARS_REVISED, MARKET_BARS.name, share, limit, "above", f"since {platform.last_session}", evidence
     )
 
 
-def _graph_drift(run: StageRun) -> Signal:
+def _graph_drift(run: StageRun) -> Iterator[Signal]:
     value, limit, evidence = nan, nan, "no limit yet"
     if GRAPH_DRIFT.name in run.inputs:
         drift = run.read(GRAPH_DRIFT, columns=("session", "statistic", "limit", "reference"))
         if not drift.is_empty():
             newest = drift.sort("session").row(-1, named=True)
-            value, limit = newest["statistic"], newest["limit"]
+            value, limit = (nan if newest[name] is None else newest[name] for name in ("statistic", "limit"))
             evidence = f"{newest['session']} against {newest['reference']}"
     window = f"{run.config.graphs.window} sessions"
-    return Signal(Reason.GRAPH_DRIFT, GRAPH_DRIFT.name, value, limit, "above", window, evidence)
+    yield Signal(Reason.GRAPH_DRIFT, GRAPH_DRIFT.name, value, limit, "above", window, evidence)
 
 
 def _model_drift(run: StageRun) -> tuple[Signal, ...]:
     return drift_signals(run.read(MODEL_DRIFT)) if MODEL_DRIFT.name in run.inputs else ()
+
+
+def _costs(run: StageRun) -> Iterator[Signal]:
+    """Whether the user's trades cost more than the model says, where a broker's report is given."""
+    platform, config = run.platform, run.config
+    if config.live.fills is None or not platform.lake.manifest(UNIVERSE):
+        return
+    fills = read_fills(
+        platform.settings.home.resolve() / config.live.fills,
+        universe=platform.lake.read(UNIVERSE),
+        exchanges=platform.exchanges,
+        now=platform.clock.now(),
+    )
+    yield cost_signal(fills, execution=config.execution, config=config.drift, hysteresis=config.retrain.hysteresis)
 
 
 def _served(run: StageRun) -> tuple[Signal, ...]:
@@ -189,23 +242,20 @@ def _beaten(run: StageRun) -> Iterator[Signal]:
         return
     versions = (moves[-1].champion.version, moves[-1].before.version)
     promoted = run.platform.calendar.last_complete(moves[-1].moved_at)
+    lived = run.platform.calendar.between(promoted, run.platform.last_session)
+    if len(lived) > run.config.live.shadow_sessions:
+        return  # the champion before is no longer followed from the promotion on
     since = run.read(FORECAST_SCORES).filter(pl.col("session") >= promoted)
     ics = session_ics(since)
     champion, predecessor = (ics.filter(pl.col("version") == version) for version in versions)
     yield reversed_signal(champion, predecessor, versions=versions, config=run.config)
 
 
-def _bad_output(platform: Platform) -> Signal:
-    """Forecasts that were refused since any were published."""
-    refused: list[Mapping[str, Any]] = []
-    current = platform.versions(FORECASTS.name).current()
-    for event in platform.ledger.read("events"):
-        if event.get("asset") != FORECASTS.name:
-            continue
-        if event["event"] == "stage_refused":
-            refused.append(event)
-        elif event["event"] == "made":
-            refused = []
-    value = float(len(refused)) if current or refused else nan
-    evidence = refused[-1]["reason"] if refused else "none refused"
-    return Signal(Reason.BAD_OUTPUT, FORECASTS.name, value, 0.0, "above", "since they were last published", evidence)
+def _bad_output(run: StageRun) -> Iterator[Signal]:
+    """How often forecasts were refused, or failed, since they were last made."""
+    bad: list[Mapping[str, Any]] = []
+    for event in told_of(run.platform, FORECASTS.name):
+        bad = [] if event["event"] == MADE else [*bad, event]
+    value = float(len(bad)) if bad or FORECASTS.name in run.inputs else nan
+    evidence = bad[-1]["reason"] if bad else "none refused"
+    yield Signal(Reason.BAD_OUTPUT, FORECASTS.name, value, 0.0, "above", "since they were last made", evidence)

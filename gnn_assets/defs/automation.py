@@ -4,37 +4,26 @@ Derived assets follow the one form that neither loses nor loops triggers: an ups
 asset was last handled. Equal content keeps its data version, so a rebuild that finds nothing new stops there.
 
     asset                    made anew when
-    a root                   the clock says so (live)
+    a root                   the clock says so, or it was never made (live)
     market_bars              its root changed, or the clock says so (live)
     gnn_weights              `retrain_decision` has a new order
     the challenger's chain   the asset above it on the chain changed: a session alone judges nobody anew
     retrain_decision         anything it looks at changed, or the clock says so (live): ages grow and pauses end by themselves
-    every other              anything above it changed
+    every other              anything above it changed, or it was never made
     `ages`: rebuild          ... or its freshness deadline is missed
     correlation_graphs       ... or the newest decision found it older than it may be, though there are newer returns
     all but gnn_weights      ... or its last run failed; a failed training is tried again by the next order
 """
-
-from collections.abc import Mapping
 
 import dagster as dg
 
 from gnn_assets.core.config import Config
 from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.monitoring.orders import RETRAIN_DECISION
-from gnn_assets.monitoring.reasons import ANSWERS, Reason
+from gnn_assets.monitoring.reasons import ANSWERS, CHAIN, Reason
 
 AC = dg.AutomationCondition
 SENSOR_NAME = "automation"
-
-# From the challenger to the gate: each follows one asset, whatever else it reads.
-CHAIN: Mapping[str, str] = {
-    "oos_predictions": WEIGHTS,
-    "portfolio_returns": "oos_predictions",
-    "backtest_scores": "portfolio_returns",
-    "score_cards": "backtest_scores",
-    "champion": "backtest_scores",
-}
 
 
 def upstream_changed(*only: str) -> dg.AutomationCondition:
@@ -93,6 +82,17 @@ def run_failed(retry_cron: str) -> dg.AutomationCondition:
     return AC.execution_failed() & ~AC.in_progress() & ~_tried(retry_cron)
 
 
+def never_made(retry_cron: str) -> dg.AutomationCondition:
+    """True while the asset was never made though all above it was, at most once between two ticks of a cron line.
+
+    A first evaluation knows of no change, so a platform that begins would wait for the next one.
+
+    Args:
+        retry_cron: when another try is allowed, UTC.
+    """
+    return AC.missing() & ~AC.any_deps_missing() & ~AC.in_progress() & ~_tried(retry_cron)
+
+
 def _tried(retry_cron: str) -> dg.AutomationCondition:
     return (AC.newly_requested() | AC.newly_updated()).since(AC.cron_tick_passed(retry_cron))
 
@@ -117,8 +117,8 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
     live = config.clock.kind == "live"
     cron = AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
     if not has_deps:
-        return cron | run_failed(automation.failed_cron) if live else None
-    condition = upstream_changed(*([CHAIN[asset]] if asset in CHAIN else []))
+        return cron | never_made(automation.failed_cron) | run_failed(automation.failed_cron) if live else None
+    condition = upstream_changed(*([CHAIN[asset]] if asset in CHAIN else [])) | never_made(automation.failed_cron)
     if live and asset == "market_bars":
         condition |= cron
     if live and asset == RETRAIN_DECISION.name:

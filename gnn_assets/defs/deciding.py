@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from gnn_assets.defs.alarms import MEASURED, alarm_checks, alarms
+from gnn_assets.defs.alarms import MEASURED, MEASURED_CHECK, Alarms, alarm_checks, alarms
 from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.defs.plots import table
 from gnn_assets.defs.resources import Platform
@@ -36,12 +36,12 @@ class Decided:
 
     Args:
         decision: of `decide`.
-        signals: every value that was measured.
+        measured: every value, and what could not be measured.
         before: the newest entry of the ledger then; None before the first.
     """
 
     decision: Decision
-    signals: tuple[Signal, ...]
+    measured: Alarms
     before: Mapping[str, Any] | None
 
 
@@ -76,7 +76,7 @@ class DecisionShelf:
         )
         if says_something_new(entry, artefact.before):
             ledger.append("decisions", entry, after=artefact.before["id"] if artefact.before else None)
-        _go_back(run.platform, artefact.signals)
+        _go_back(run.platform, artefact.measured.signals)
         # Made from the ledger as a whole: what a killed run entered and did not publish is published now.
         return self.orders.publish(run, orders(ledger.read("decisions")), lineage=lineage, data_end=data_end)
 
@@ -84,9 +84,9 @@ class DecisionShelf:
 def _go_back(platform: Platform, signals: Sequence[Signal]) -> None:
     """Goes back from a champion that the one before it has beaten; what follows from that, a sensor asks for."""
     beaten = [signal for signal in signals if signal.reason is Reason.CHAMPION_BEATEN and signal.firing]
-    champion = platform.champion.current()
-    if beaten and champion:
-        roll_back_for(platform, f"{beaten[0].sentence}: {beaten[0].evidence}", version=champion.version)
+    for signal in beaten:
+        # Of the champion that was measured: another may have been put in its place since.
+        roll_back_for(platform, f"{signal.sentence}: {signal.evidence}", version=signal.subject)
 
 
 def _retrain_decision(run: StageRun) -> Decided:
@@ -102,23 +102,23 @@ def _retrain_decision(run: StageRun) -> Decided:
     memory, now = memory_of(entries), platform.clock.now()
     if memory.training is not None:
         memory = answered(memory, state=fate_of(platform, memory.training, ended=run.ended), now=now)
-    signals = alarms(run)
+    measured = alarms(run)
     decision = decide(
-        signals,
+        measured.signals,
         memory,
         session=platform.last_session,
         sessions=platform.calendar.sessions,
         now=now,
         config=run.config.retrain,
     )
-    return Decided(decision, signals, entries[-1] if entries else None)
+    return Decided(decision, measured, entries[-1] if entries else None)
 
 
 def _retrain_decision_report(run: StageRun, artefact: Decided) -> Report:
     decision = artefact.decision
     measured = [
         (signal.reason, RESPONSES[signal.reason], signal.firing, signal.value, signal.limit, signal.window)
-        for signal in artefact.signals
+        for signal in artefact.measured.signals
     ]
     ages = [
         (row["asset"], row["state"], row["age_hours"], row["limit_hours"], row["data_end"])
@@ -126,7 +126,7 @@ def _retrain_decision_report(run: StageRun, artefact: Decided) -> Report:
     ]
     return Report(
         data_end=run.platform.last_session,
-        checks=alarm_checks(artefact.signals),
+        checks=alarm_checks(artefact.measured),
         metadata={
             "action": decision.action,
             "reasons": decision.sentence or "none",
@@ -166,7 +166,7 @@ STAGES = (
             *("market_bars", "correlation_graphs", "graph_drift", WEIGHTS),
             *("champion", "forecasts", "forecast_scores", "model_drift"),
         ),
-        checks=lambda _config: tuple(str(reason) for reason in MEASURED),
+        checks=lambda _config: (*(str(reason) for reason in MEASURED), MEASURED_CHECK),
         table=RETRAIN_DECISION,
         external=True,
     ),

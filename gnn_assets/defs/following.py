@@ -9,11 +9,13 @@ neither waits for the other:
     shown    mlflow_mirror, forecasts    what people read; made from the pointer, whatever the gate can or cannot judge
     judged   champion                    the gate, whose run tells Dagster who is served
 
-A run that failed, or ended without showing the champion, is asked for again, later each time and not for ever.
+A run that failed, or ended without showing the champion, is asked for again, later each time and not for ever. A move of
+the gate is followed by automation; the sensor only makes good what that has lost.
 """
 
+import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -30,6 +32,13 @@ FOLLOWING_SENSOR = "champion_switches"
 _MOVE_TAG, _PART_TAG = "gnn_assets/champion_move", "gnn_assets/follows"
 # Where Dagster keeps the data version of a materialization; it exports no name for it.
 _DATA_VERSION_TAG = "dagster/data_version"
+_NOT_OVER = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def following_sensor(config: Config) -> dg.SensorDefinition:
@@ -46,9 +55,11 @@ def following_sensor(config: Config) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
     ) -> list[dg.RunRequest] | dg.SkipReason:
         moves = platform.champion.moves()
-        # The gate moves the pointer inside a run, which tells Dagster by itself.
-        if not moves or moves[-1].run_id:
-            return dg.SkipReason("Nobody has switched the champion by hand since the gate did.")
+        if not moves:
+            return dg.SkipReason("There is no champion yet.")
+        # The gate moves the pointer inside a run, which tells Dagster by itself, and automation follows.
+        if moves[-1].run_id and (in_hand := _in_hand(context.instance, config.automation)):
+            return dg.SkipReason(in_hand)
         version = moves[-1].champion.version
         behind = {"shown": tuple(to_follow(platform)), "judged": () if _knows(context, version) else ("champion",)}
         answers = [
@@ -61,6 +72,21 @@ def following_sensor(config: Config) -> dg.SensorDefinition:
         return asked or dg.SkipReason(waits or f"Everything shows that {version} is served.")
 
     return sensor
+
+
+def _in_hand(instance: dg.DagsterInstance, config: AutomationConfig) -> str:
+    """Why a move of the gate is left to automation; empty once that should have followed and nothing is under way.
+
+    It forgets one whose run ends in the same tick as a run of the forecasts before: they count as made since.
+    """
+    unfinished = instance.get_runs_count(dg.RunsFilter(statuses=_NOT_OVER))
+    if unfinished:
+        return f"The gate moved the champion, and {unfinished} runs are under way."
+    told = instance.get_latest_materialization_event(dg.AssetKey("champion"))
+    due = told and datetime.fromtimestamp(told.timestamp, tz=UTC) + timedelta(seconds=config.follow_delay_seconds)
+    if due is None or LiveClock().now() < due:
+        return "The gate moved the champion: automation follows."
+    return ""
 
 
 def _knows(context: dg.SensorEvaluationContext, version: str) -> bool:
@@ -89,5 +115,12 @@ def _asked(
     return dg.RunRequest(
         run_key=f"champion move {move.sequence}, {part}, run {tried + 1}",
         asset_selection=[dg.AssetKey(asset) for asset in assets],
-        tags={"reason": str(Reason.BAD_OUTPUT if move.champion.by == PLATFORM else Reason.MANUAL), **tags},
+        tags={"reason": _reason_of(move), **tags},
     )
+
+
+def _reason_of(move: Move) -> str:
+    """A person's move is manual; the platform's begins with its reason, and what the gate moves is upstream's change."""
+    if move.champion.by == PLATFORM:
+        return re.split(r"\W", move.champion.reason, maxsplit=1)[0]
+    return str(Reason.MANUAL if move.champion.by else Reason.UPSTREAM_CHANGED)

@@ -161,8 +161,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     # An external stage that found nothing new has not changed what is stored.
     told = _told_version(stage, platform, version) or version
     reused = not computed or (stage.external and before == told)
-    if not reused:
-        tell_made(platform, stage.name, told, reasons, run_id=run.run_id)
+    tell_made(platform, stage.name, told, reasons, run_id=run.run_id)
     if stage.name == WEIGHTS:
         answer_order(platform, version, run_id=run.run_id)
     run.progress(

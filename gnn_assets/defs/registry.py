@@ -14,6 +14,7 @@ from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import symbols_of, within_membership
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch
 from gnn_assets.defs.candidates import WEIGHTS, contender_of, first_scored, record_of, training_failure
 from gnn_assets.defs.counting import count_gate_try
 from gnn_assets.defs.models import dataset_of, start_jax
@@ -27,7 +28,7 @@ from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.probe import Probe
-from gnn_assets.registry.promotion import Evidence, GateReport, Rule, judge, live_track
+from gnn_assets.registry.promotion import Contender, Evidence, GateReport, Rule, judge, live_track
 from gnn_assets.registry.switch import HELD_CHECK, held_out, hold
 from gnn_assets.store.versions import Lineage
 
@@ -119,7 +120,7 @@ class PointerShelf:
 def _champion(run: StageRun) -> Judgement:
     """Which weights are served. The gate moves this pointer, or a person by command; all else just trains candidates.
 
-    Rules: *bootstrap* (nobody is served: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
+    Rules: *bootstrap* (nobody is served, or who is can serve no more: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
     (another recipe: superior, allowing for all that were tried). A refusal leaves the champion where it is. A person
     overrules the gate by *manual*, or goes back by *rollback*, as the platform does from weights that cannot serve; the
     gate leaves that until there is a newer candidate.
@@ -130,7 +131,7 @@ def _champion(run: StageRun) -> Judgement:
     scores = run.read(BACKTEST_SCORES)
     judged = _judged(run, scores)
     version = judged[WEIGHTS]
-    rival = contender_of(platform, incumbent) if incumbent else None
+    rival = _rival(platform, incumbent, against=version)
     seen = newest.sequence if newest else 0
     decision = held_out(first_scored(platform, version), decisions(platform))
     if decision and incumbent and (gone := _gone_back_from(platform, version, incumbent)):
@@ -148,7 +149,7 @@ def _champion(run: StageRun) -> Judgement:
         data = dataset_of(platform, facts["inputs"], symbols=facts["symbols"], config=own)
         newest_scores_N = _newest_scores(platform, candidate, data, symbols=symbols, config=own)
         probe = probe_of(platform, candidate, data, config=own)
-        refreshes = incumbent is not None and incumbent.config_hash == candidate.config_hash
+        refreshes = rival is not None and rival.config_hash == candidate.config_hash
         if incumbent and rival and refreshes and incumbent.data_end < candidate.data_end:
             rival = rival.extended(_live_track(platform, incumbent, data, config=own))
     evidence = Evidence(
@@ -156,12 +157,30 @@ def _champion(run: StageRun) -> Judgement:
         champion=rival,
         symbols=symbols,
         newest_scores_N=newest_scores_N,
-        candidates_judged=_tries(platform, incumbent, candidate),
+        candidates_judged=_tries(platform, incumbent if rival else None, candidate),
         probe=probe,
     )
     report = hold(judge(evidence, config=own), decision)
     judged_so = dataclasses.replace(candidate, rule=report.rule, reason=report.reason)
     return Judgement(report=report, candidate=judged_so, incumbent=incumbent, seen=seen)
+
+
+def _rival(platform: Platform, incumbent: Champion | None, *, against: str) -> Contender | None:
+    """Whom a candidate must be better than: the incumbent, unless what it is served from is damaged or gone.
+
+    Where every former champion is, too, there is none to go back to, and a sound candidate must not wait for evidence
+    that nobody can read.
+    """
+    if incumbent is None:
+        return None
+    try:
+        if incumbent.version != against:
+            platform.weights.check(incumbent.version)
+        return contender_of(platform, incumbent)
+    except (CorruptArtefact, MissingArtefact, SchemaMismatch):
+        if incumbent.version == against:
+            raise
+        return None
 
 
 def _gone_back_from(platform: Platform, version: str, incumbent: Champion) -> Champion | None:

@@ -14,11 +14,13 @@ from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.defs.resources import Platform
 from gnn_assets.monitoring.decide import State, Training
 from gnn_assets.monitoring.orders import memory_of, open_order
-from gnn_assets.monitoring.reasons import ANSWERS, Reason, Signal
+from gnn_assets.monitoring.reasons import ANSWERS, CHAIN, Reason, Signal
 from gnn_assets.store.versions import Lineage, Publication
 
 # What Dagster tags a run with that nobody asked for by hand.
 _BY_ITSELF = ("dagster/from_automation_condition", "dagster/sensor_name", "dagster/schedule_name")
+# Who runs a run again from the UI takes its tags along; what Dagster runs again by itself is numbered.
+_AGAIN, _AGAIN_BY_ITSELF = "dagster/parent_run_id", "dagster/retry_number"
 REASON_TAG, VALUE_TAG, LIMIT_TAG, WHY_TAG = (f"gnn_assets/{name}" for name in ("reason", "value", "limit", "why"))
 MADE, _TAKEN, _ANSWERED = "made", "order_taken", "order_answered"
 _FATES = (MADE, "stage_refused", "stage_failed")
@@ -49,7 +51,9 @@ class Why:
 
 def made_by_itself(tags: Mapping[str, str]) -> bool:
     """Whether a run was started by automation or a sensor, and not by a person."""
-    return any(name in tags for name in _BY_ITSELF) and tags.get("reason") != Reason.MANUAL
+    if tags.get("reason") == Reason.MANUAL or (_AGAIN in tags and _AGAIN_BY_ITSELF not in tags):
+        return False
+    return any(name in tags for name in _BY_ITSELF)
 
 
 def why_made(asset: str, platform: Platform, lineage: Lineage, *, by_itself: bool) -> tuple[Why, ...]:
@@ -68,7 +72,7 @@ def why_made(asset: str, platform: Platform, lineage: Lineage, *, by_itself: boo
         return (Why(Reason.MANUAL, "manual: somebody asked for it"),)
     if asset == WEIGHTS:
         return _ordered(platform)
-    return _alarmed(asset, platform) or _changed(platform, lineage, _last(platform, asset))
+    return _alarmed(asset, platform) or _changed(asset, platform, lineage, _last(platform, asset))
 
 
 def sentence_of(reasons: Sequence[Why]) -> str:
@@ -87,7 +91,13 @@ def tags_of(asset: str, reasons: Sequence[Why]) -> dict[str, str]:
 
 
 def tell_made(platform: Platform, asset: str, version: str, reasons: Sequence[Why], *, run_id: str) -> None:
-    """Enters that an asset was made, and why."""
+    """Enters that an asset was made, and why; not again what is the newest that became of it already.
+
+    Told whenever a run ends well, so that a run which was killed before it could tell is made good by the next one.
+    """
+    told = told_of(platform, asset)
+    if told and (told[-1]["event"], told[-1].get("version")) == (MADE, version):
+        return
     platform.ledger.append(
         "events",
         {
@@ -184,18 +194,22 @@ def _alarmed(asset: str, platform: Platform) -> tuple[Why, ...]:
     """The alarm of the newest decision that making the asset answers."""
     if asset not in ANSWERS:
         return ()
-    episode = memory_of(platform.ledger.read("decisions")).episodes.get(ANSWERS[asset])
+    try:
+        episode = memory_of(platform.ledger.read("decisions")).episodes.get(ANSWERS[asset])
+    except CorruptArtefact:
+        return ()  # what is damaged there must not stop what only wants to say why
     return (Why.of(episode.signal),) if episode else ()
 
 
-def _changed(platform: Platform, lineage: Lineage, before: Publication | None) -> tuple[Why, ...]:
+def _changed(asset: str, platform: Platform, lineage: Lineage, before: Publication | None) -> tuple[Why, ...]:
     """What is not as it was when the asset was last made."""
     if before is None or before.lineage is None:
         return (Why(Reason.UPSTREAM_CHANGED, "upstream_changed: made for the first time"),)
     found = []
     then, now = before.lineage, lineage
     made_at = platform.calendar.last_complete(before.published_at)
-    if made_at < platform.last_session:
+    # A session alone asks for nobody on the challenger's chain.
+    if made_at < platform.last_session and asset not in CHAIN:
         text = f"new_session {platform.last_session}: last made for {made_at}"
         found.append(Why(Reason.NEW_SESSION, text, str(platform.last_session), str(made_at)))
     if then.code_version != now.code_version:

@@ -1,10 +1,11 @@
 """Whether a challenger is trained now, and why: a pure function of what was measured and of what was decided before.
 
 An alarm begins an episode, and an episode trains once, however long it lasts. It ends when the value has come back by
-more than it took to begin, so that a value that trembles at its limit begins no second one. What cannot train at once,
+more than it took to begin, so that a value that trembles at its limit begins no second one, or when what it was about is
+no more: drift of another champion is another alarm. What cannot train at once,
 because of the pause after the last decision or of the most in a session, stays pending and trains later. A training
-that failed is tried again, each time after a longer pause, a few times; then it is given up, until there is another
-alarm or somebody trains by hand.
+that failed is tried again, each time after a longer pause, a few times; then it is given up, and if its alarm lasts there
+is another decision after the pause.
 
 Time is the market's: sessions for pauses and limits, the platform's clock for tries. Replay, tests and the daemon give
 the same answers.
@@ -123,7 +124,13 @@ def decide(
 
     Known at: the session's close plus grace; it depends on nothing but its arguments.
     """
+    training = memory.training
+    given_up = training is not None and training.state == "failed" and training.attempt >= config.attempts
     episodes = _episodes(signals, memory.episodes, session=session, config=config)
+    if training is not None and given_up:
+        # Nobody was trained for them: they wait for the next decision, which the pause still holds back.
+        unheard = {signal.reason for signal in training.signals} & episodes.keys()
+        episodes |= {reason: replace(episodes[reason], answered=False) for reason in unheard}
     memory = replace(memory, episodes=episodes)
     pending = {
         reason: episode
@@ -131,18 +138,16 @@ def decide(
         if RESPONSES[reason] is Response.TRAIN and not episode.answered
     }
     why = tuple(episode.signal for episode in pending.values())
-    training = memory.training
     if training is not None and training.state == "asked":
         return Decision("hold" if why else "none", why, "a challenger is being trained" if why else "", memory)
     full = sum(asked == session for asked in memory.asked) >= config.most_a_session
-    if training is not None and training.state == "failed" and training.attempt < config.attempts:
+    if training is not None and training.state == "failed" and not given_up:
         return _again(training, memory, session=session, now=now, full=full, config=config)
     if not pending:
-        if training is not None and training.state == "failed":
-            given_up = f"given up after {training.attempt} tries: see why they failed, then materialize gnn_weights"
-            return Decision("hold", training.signals, given_up, memory)
         return Decision("none", (), "", memory)
     cause = _paused(training, session=session, sessions=sessions, config=config)
+    if cause and given_up:
+        cause = f"given up after {config.attempts} tries, see why they failed: {cause}"
     if full:
         cause = f"{config.most_a_session} were asked for in session {session}, the most there may be"
     if cause:
@@ -169,6 +174,8 @@ def _episodes(
     for reason in dict.fromkeys(signal.reason for signal in signals):
         own = [signal for signal in signals if signal.reason is reason]
         firing = [signal for signal in own if signal.firing]
+        if reason in episodes and episodes[reason].signal.subject not in {signal.subject for signal in own}:
+            del episodes[reason]  # what it was about is no more
         if firing and reason not in episodes:
             episodes[reason] = Episode(since=session, signal=firing[0], answered=False)
         elif reason in episodes and all(signal.cleared(hysteresis=config.hysteresis) for signal in own):

@@ -91,6 +91,7 @@ def drift_signals(newest: pl.DataFrame) -> tuple[Signal, ...]:
             worse="above",
             window=row["window"],
             evidence=f"session {row['session']}, version {row['version']}",
+            subject=row["version"],
         )
         for row in rows
     )

@@ -71,6 +71,16 @@ RESPONSES: Mapping[Reason, Response] = MappingProxyType(
 )
 
 
+# From the challenger to the gate: each follows one asset, whatever else it reads.
+CHAIN: Mapping[str, str] = MappingProxyType(
+    {
+        "oos_predictions": "gnn_weights",
+        "portfolio_returns": "oos_predictions",
+        "backtest_scores": "portfolio_returns",
+        "score_cards": "backtest_scores",
+        "champion": "backtest_scores",
+    }
+)
 # Assets that answer an alarm by being made anew.
 ANSWERS: Mapping[str, Reason] = MappingProxyType({"correlation_graphs": Reason.GRAPH_STALE})
 
@@ -87,6 +97,7 @@ class Signal:
         worse: side of the limit on which it is an alarm.
         window: what it was measured over, in words, such as "63 sessions".
         evidence: names what it was measured on: a session, a version.
+        subject: what the alarm would be about, such as a champion or a recipe: of another one it is another alarm.
     """
 
     reason: Reason
@@ -96,6 +107,7 @@ class Signal:
     worse: Literal["above", "below"]
     window: str
     evidence: str
+    subject: str = ""
 
     @property
     def firing(self) -> bool:

@@ -62,5 +62,6 @@ def reversed_signal(
         limit=0.0,
         worse="above",
         window=f"{looked_at.height} sessions since the promotion, look {looks}, one every {window}",
+        subject=versions[0],
         evidence=f"paired IC of {versions[1][:_SHOWN]} minus {versions[0][:_SHOWN]}: {told}",
     )

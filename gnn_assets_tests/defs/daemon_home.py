@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import date
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ BIN = Path(sys.executable).parent
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 _RUNS = """{ runsOrError { ... on Runs { results { runId rootRunId status startTime updateTime
   assetSelection { path } tags { key value } } } } }"""
+_LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
 _LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -79,15 +81,15 @@ class Dagsters:
         self.daemon = None
 
     def _process(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        log = (self.home.path / f"{name}.log").open("ab")
-        return subprocess.Popen(
-            [BIN / name, *arguments, "-w", "workspace.yaml"],
-            cwd=self.home.path,
-            env=self.environment(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self.home.path / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [BIN / name, *arguments, "-w", "workspace.yaml"],
+                cwd=self.home.path,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     # ---- what a person does --------------------------------------------------------------------------------------
 
@@ -138,6 +140,11 @@ class Dagsters:
             said = json.load(answer)
         assert "errors" not in said, said
         return said["data"]
+
+    def locations(self) -> dict[str, str]:
+        """Code location → whether it loaded, in Dagster's words."""
+        entries = self.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
+        return {entry["name"]: (entry["locationOrLoadError"] or {}).get("__typename", "") for entry in entries}
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first, with the names it makes and its tags as a mapping."""
@@ -211,6 +218,6 @@ def shown(rows: Sequence[tuple[str, str, str, str]]) -> str:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console(width=150, record=True, quiet=True)
+    console = Console(width=150, file=StringIO())
     console.print(table)
-    return console.export_text()
+    return console.file.getvalue()

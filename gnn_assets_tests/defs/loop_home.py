@@ -16,11 +16,12 @@ from gnn_assets.core.clock import ReplayClock
 from gnn_assets.core.config import build_config
 from gnn_assets.core.settings import Settings
 from gnn_assets.defs import deciding, models
-from gnn_assets.defs.automation import CHAIN, condition_for
+from gnn_assets.defs.alarms import Alarms
+from gnn_assets.defs.automation import condition_for
 from gnn_assets.defs.io import stage_asset
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Report, Stage, StageRun
-from gnn_assets.monitoring.reasons import Reason, Signal
+from gnn_assets.monitoring.reasons import CHAIN, Reason, Signal
 from gnn_assets.store.versions import Lineage
 
 # A Monday evening in New York, 3 h after the close; kept off exact cron boundaries, which rounding would decide.
@@ -69,7 +70,7 @@ class Loop:
         self.failing: set[str] = set()
         self.words = Words()
         self.asked: list[tuple[datetime, frozenset[str]]] = []
-        monkeypatch.setattr(deciding, "alarms", lambda _run: tuple(self.signals))
+        monkeypatch.setattr(deciding, "alarms", lambda _run: Alarms(tuple(self.signals), ()))
         (decision,) = deciding.STAGES
         self.definitions = dg.Definitions(
             assets=[

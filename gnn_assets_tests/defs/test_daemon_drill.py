@@ -6,17 +6,19 @@ The clock stands at one session of the sample and is moved by starting Dagster a
 put through here, `test_loop.py` and `test_automation.py` go through without one.
 """
 
+import signal
 import time
 from datetime import date
 
 import polars as pl
 import pytest
+import yaml
 
 from gnn_assets.bars.schema import RETURNS
 from gnn_assets.core.config import build_config
 from gnn_assets.forecasts.schema import SERVED_FORECASTS
 from gnn_assets_tests.conftest import Home
-from gnn_assets_tests.defs.daemon_home import OVER, Dagsters, shown, wait_for
+from gnn_assets_tests.defs.daemon_home import OVER, Dagsters, end, shown, wait_for
 
 # A quarter of the usual window, so that it is full of what the drill publishes; conditions are looked at often.
 BRISK = {
@@ -44,9 +46,10 @@ class Drill:
     def why(self, asset: str) -> list[str]:
         return self.dagsters.command("why", asset).splitlines()
 
-    def trainings(self, *, by_itself: bool = True) -> list[dict]:
+    def trainings(self) -> list[dict]:
+        """Those that nobody asked for by hand."""
         runs = self.dagsters.runs_of("gnn_weights")
-        return [run for run in runs if ("dagster/from_automation_condition" in run["tags"]) == by_itself]
+        return [run for run in runs if by_itself(run)]
 
 
 @pytest.mark.drill
@@ -65,6 +68,7 @@ def test_the_loop_under_a_real_daemon(tmp_path):
         equal_content(drill)
         a_training_that_fails(drill)
         two_daemons(drill)
+        a_location_that_does_not_load(drill)
     finally:
         dagsters.stop()
         print(shown(drill.rows))
@@ -88,7 +92,7 @@ def a_graph_that_aged(drill: Drill) -> None:
     wait_for(lambda: made(dagsters, "correlation_graphs"), seconds=240, what="the graph to be rebuilt")
     seconds = time.monotonic() - begun
     dagsters.quiet(seconds=25)
-    (rebuilt,) = dagsters.runs_of("correlation_graphs")[1:]
+    (rebuilt,) = [run for run in dagsters.runs_of("correlation_graphs") if by_itself(run)]
     assert rebuilt["tags"]["gnn_assets/why/correlation_graphs"].startswith("graph_stale")
     assert drill.why("correlation_graphs")[-1].startswith(f"made {drill.sessions[PAUSE]}: graph_stale")
     assert drill.trainings() == []
@@ -175,18 +179,17 @@ def a_daemon_killed_at_an_order_and_at_its_training(drill: Drill) -> None:
 
 def weights_and_backtest_while_nobody_looks(drill: Drill) -> None:
     dagsters = drill.dagsters
+    before = len(dagsters.runs_of("champion"))
     dagsters.at(drill.sessions[2 * PAUSE], **{SEED: "2"})
-    judged = 0 if not dagsters.decisions else len(dagsters.events("made"))
     dagsters.materialize_without_daemon("gnn_weights", "oos_predictions", "portfolio_returns", "backtest_scores")
     begun = time.monotonic()
     dagsters.start()
-    before = len(dagsters.runs_of("champion"))
     wait_for(lambda: len(dagsters.runs_of("champion")) > before, seconds=120, what="the gate to be asked")
     seconds = time.monotonic() - begun
     dagsters.quiet(seconds=25)
     assert dagsters.runs_of("champion")[-1]["status"] == "SUCCESS"
-    assert len(dagsters.events("made")) > judged
-    drill.tell("weights and backtest made between two ticks", "the gate was asked", drill.why("champion")[-1], seconds)
+    asked = dagsters.runs_of("champion")[before]["tags"]["gnn_assets/why/champion"]
+    drill.tell("weights and backtest made between two ticks", "the gate was asked", asked, seconds)
 
 
 def equal_content(drill: Drill) -> None:
@@ -228,10 +231,23 @@ def two_daemons(drill: Drill) -> None:
         doubled = [run for run in dagsters.runs()[before:] if run["names"] == ["retrain_decision"]]
         assert len(doubled) == 1
     finally:
-        from gnn_assets_tests.defs.daemon_home import end, signal
-
         end(second, signal.SIGKILL)
     drill.tell("a second daemon beside the first", "nothing doubled", "", time.monotonic() - begun)
+
+
+def a_location_that_does_not_load(drill: Drill) -> None:
+    dagsters = drill.dagsters
+    dagsters.at(drill.sessions[-1])
+    (dagsters.home.path / "broken.py").write_text("raise RuntimeError('no such table')\n")
+    both = yaml.safe_load((dagsters.home.path / "workspace.yaml").read_text())
+    both["load_from"].append({"python_file": {"relative_path": "broken.py", "location_name": "broken"}})
+    (dagsters.home.path / "workspace.yaml").write_text(yaml.safe_dump(both))
+    begun = time.monotonic()
+    dagsters.start()
+    wait_for(lambda: set(dagsters.locations()) == {"gnn_assets", "broken"}, seconds=60, what="both locations")
+    assert dagsters.locations() == {"gnn_assets": "RepositoryLocation", "broken": "PythonError"}
+    assert dagsters.launch("universe")["status"] == "SUCCESS"
+    drill.tell("another code location fails to load", "the UI says so, assets are made", "", time.monotonic() - begun)
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
@@ -239,7 +255,11 @@ def two_daemons(drill: Drill) -> None:
 
 def made(dagsters: Dagsters, asset: str) -> bool:
     runs = dagsters.runs_of(asset)
-    return any(run["status"] == "SUCCESS" and "dagster/from_automation_condition" in run["tags"] for run in runs)
+    return any(run["status"] == "SUCCESS" and by_itself(run) for run in runs)
+
+
+def by_itself(run: dict) -> bool:
+    return "dagster/from_automation_condition" in run["tags"]
 
 
 def order_of(dagsters: Dagsters) -> int:

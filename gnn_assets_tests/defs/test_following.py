@@ -58,9 +58,27 @@ def test_what_people_read_does_not_wait_for_the_gate(home, instance):
     assert selections(again, instance) == [JUDGED]
 
 
-def test_a_switch_of_the_gate_is_not_the_sensors_business(tmp_path, instance):
+def told(instance: dg.DagsterInstance, version: str) -> None:
+    """The gate's run told Dagster who is champion."""
+    tags = {"dagster/data_version": version}
+    instance.report_runless_asset_event(dg.AssetMaterialization("champion", tags=tags))
+
+
+def test_a_move_of_the_gate_is_left_to_automation_and_made_good_where_that_lost_it(tmp_path, instance):
     fill(tmp_path / "home")
-    assert "Nobody has switched" in asked(platform_at(tmp_path / "home"), instance)
+    patient = platform_at(tmp_path / "home")
+    assert "automation follows" in asked(patient, instance)
+    told(instance, patient.champion.current().version)
+    assert "automation follows" in asked(patient, instance)
+    late = platform_at(tmp_path / "home", automation=BRISK)
+    running = instance.add_run(dg.DagsterRun(job_name="any", run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED))
+    assert "1 runs are under way" in asked(late, instance)
+    instance.report_run_failed(running)
+    assert selections(late, instance) == [SHOWN]
+    assert [request.tags["reason"] for request in asked(late, instance)] == ["upstream_changed"]
+    publish_forecasts(late)
+    late.mirrored.publish(late.champion.current().version)
+    assert "Everything shows" in asked(late, instance)
 
 
 def test_a_run_under_way_is_waited_for(home, instance):

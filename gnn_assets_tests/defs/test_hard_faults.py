@@ -190,6 +190,21 @@ def test_where_nobody_is_whole_nothing_moves_and_the_last_good_forecasts_stay(pl
     assert served_on(platform) == {(NOVEMBER, versions[2])}
 
 
+def test_where_nobody_is_whole_a_sound_challenger_is_served_by_its_hard_checks(platform, versions):
+    """There is nobody to be compared with: evidence that nobody can read must not keep the platform dark."""
+    for version in versions:
+        damage(platform, version)
+    assert not run(platform, "forecasts").success
+    chain = ("gnn_weights", "oos_predictions", "portfolio_returns", "backtest_scores", "champion")
+    done = run(platform, *chain)
+    assert done.success, done.failures
+    served = champion_of(platform)
+    assert served.version not in versions
+    assert served.rule == "bootstrap"
+    assert run(platform, "forecasts").success
+    assert served_on(platform) == {(NEWEST, served.version)}
+
+
 def test_where_the_data_hurt_everybody_nothing_moves(platform, versions, monkeypatch):
     honest = ridge.predict
     monkeypatch.setattr(ridge, "predict", lambda *given, **named: honest(*given, **named) * np.float32(np.nan))

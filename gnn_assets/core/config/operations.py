@@ -39,6 +39,7 @@ class LiveConfig(Section):
     coverage_shortfall: Share
     shadows: Annotated[int, Field(ge=0)]
     shadow_sessions: Count
+    fills: Annotated[str, Field(pattern=r"\.(csv|parquet)$")] | None
 
 
 class AgeLimit(Section):
