@@ -29,7 +29,7 @@ def returns_unseen(
     """Makes the returns of a session again from the bars of the last sessions up to it, and compares every bit.
 
     A return over a gap begins at a bar that may lie before these, and a bar is held against its own last ones: symbols
-    that lack any bar of these sessions are left out. Revisions count as they are known today, for both alike.
+    whose first source lacks any bar of these sessions are left out. Revisions count as they are known today, for both alike.
 
     Args:
         returns: `RETURNS` rows, the session's among them, made from everything.
@@ -42,8 +42,18 @@ def returns_unseen(
         config: sources, and what a split-like move is.
     """
     past, told = (rows.filter(pl.col("session") <= session) for rows in (bars, actions))
+    past = past.filter(pl.col("source").is_in(config.sources))
     made = returns.filter(pl.col("session") == session)
-    symbols = _without_gap(past, universe=universe, exchanges=exchanges)
+    symbols = _without_gap(past, sources=config.sources, universe=universe, exchanges=exchanges)
+    if not symbols:
+        return Check(
+            name="no_look_ahead",
+            passed=False,
+            value="not looked at",
+            threshold=0,
+            description=f"No symbol has a bar of its first source on every session up to {session}: nothing to compare.",
+            severity="warn",
+        )
     again = returns_of(
         past,
         told,
@@ -75,14 +85,20 @@ def returns_unseen(
     )
 
 
-def _without_gap(past: pl.DataFrame, *, universe: pl.DataFrame, exchanges: Exchanges) -> Sequence[str]:
-    """Symbols each of whose sources told a bar on every session of their exchange from the first on."""
+def _without_gap(
+    past: pl.DataFrame, *, sources: Sequence[str], universe: pl.DataFrame, exchanges: Exchanges
+) -> Sequence[str]:
+    """Symbols whose first source told a bar on every session of their exchange from the first on: no other is used."""
+    if past.is_empty():
+        return []
     first, last = past["session"].min(), past["session"].max()
     venues, primary = exchange_of(universe), exchanges.primary.exchange
     due = {
         code: len(exchanges.of(code).between(first, last))  # ty: ignore[invalid-argument-type] - Date columns
         for code in {primary, *venues.values()}
     }
-    told = past.group_by("symbol", "source").agg(bars=pl.col("session").n_unique())
-    fewest = told.group_by("symbol").agg(pl.col("bars").min()).sort("symbol")
-    return [symbol for symbol, bars in fewest.iter_rows() if bars == due[venues.get(symbol, primary)]]
+    places = pl.DataFrame({"source": pl.Series(sources, dtype=pl.String)}).with_row_index("place")
+    told = past.group_by("symbol", "source").agg(bars=pl.col("session").n_unique()).join(places, on="source")
+    first_source = told.sort("place").unique("symbol", keep="first", maintain_order=True).sort("symbol")
+    bars_of = first_source.select("symbol", "bars").iter_rows()
+    return [symbol for symbol, bars in bars_of if bars == due[venues.get(symbol, primary)]]

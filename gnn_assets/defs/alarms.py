@@ -22,6 +22,7 @@ from gnn_assets.defs.models import STAGES as MODEL_STAGES
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import StageRun
 from gnn_assets.defs.status import data_end_of
+from gnn_assets.defs.switching import decisions
 from gnn_assets.defs.why import MADE, told_of
 from gnn_assets.forecasts.schema import FORECAST_SCORES, FORECASTS
 from gnn_assets.forecasts.shadow import session_ics
@@ -241,6 +242,8 @@ def _beaten(run: StageRun) -> Iterator[Signal]:
     if FORECAST_SCORES.name not in run.inputs or not moves or moves[-1].before is None or moves[-1].champion.by:
         return
     versions = (moves[-1].champion.version, moves[-1].before.version)
+    if any(decision.version == versions[0] for decision in decisions(run.platform)):
+        return  # a person chose this champion, whatever the test says
     promoted = run.platform.calendar.last_complete(moves[-1].moved_at)
     lived = run.platform.calendar.between(promoted, run.platform.last_session)
     if len(lived) > run.config.live.shadow_sessions:

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from gnn_assets.bars.chain import source_plugin
@@ -13,6 +14,7 @@ from gnn_assets.bars.splits import LOOKBACK
 from gnn_assets.bars.universe import read_universe, symbols_of, within_membership
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
+from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.asking import open_sources
 from gnn_assets.defs.bars_report import report
 from gnn_assets.defs.market_bars import BarsRequest, BarsShelf, update
@@ -116,10 +118,12 @@ def _returns_report(run: StageRun, returns: pl.DataFrame) -> Report:
 
 
 def _tripwire(run: StageRun, returns: pl.DataFrame) -> Check:
-    """The look-ahead check: the session in the middle of the returns, made again from nothing later."""
+    """The look-ahead check: a session, drawn by what the returns are made from, made again from nothing later."""
     platform = run.platform
     days = returns["session"].unique().sort()
-    session: date = days[len(days) // 2]
+    seed = int(json_hash([run.inputs[MARKET_BARS.name], str(days[-1])])[:16], 16)
+    # Behind the last there is nothing to be seen; with the first few there is nothing to be made from.
+    session: date = days[int(np.random.default_rng(seed).integers(len(days) // 2, max(len(days) - 1, 1)))]
     past = platform.calendar.between(run.config.bars.from_session, session)
     bars = platform.lake.read(
         MARKET_BARS, version=run.inputs[MARKET_BARS.name], first=past[-LOOKBACK:][0], last=session

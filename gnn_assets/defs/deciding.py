@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,7 @@ from gnn_assets.monitoring.orders import (
     says_something_new,
 )
 from gnn_assets.monitoring.reasons import RESPONSES, Reason, Signal
+from gnn_assets.registry.pointer import Champion
 from gnn_assets.store.versions import Lineage
 
 _SHOWN = 20  # decisions in the table that people see
@@ -85,8 +87,19 @@ def _go_back(platform: Platform, signals: Sequence[Signal]) -> None:
     """Goes back from a champion that the one before it has beaten; what follows from that, a sensor asks for."""
     beaten = [signal for signal in signals if signal.reason is Reason.CHAMPION_BEATEN and signal.firing]
     for signal in beaten:
-        # Of the champion that was measured: another may have been put in its place since.
-        roll_back_for(platform, f"{signal.sentence}: {signal.evidence}", version=signal.subject)
+        before = platform.champion.moves()[-1].before
+        # From the champion that was measured, as another may have been put in its place since; and to nobody but the
+        # one that has beaten it.
+        roll_back_for(
+            platform,
+            f"{signal.sentence}: {signal.evidence}",
+            version=signal.subject,
+            serves=partial(_is, before.version if before else None),
+        )
+
+
+def _is(version: str | None, former: Champion) -> bool:
+    return former.version == version
 
 
 def _retrain_decision(run: StageRun) -> Decided:

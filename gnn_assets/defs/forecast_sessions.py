@@ -9,7 +9,15 @@ import polars as pl
 
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, RETURNS, UNIVERSE
 from gnn_assets.core.config import Config
-from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, ModelError, SchemaMismatch, WeightsMismatch
+from gnn_assets.core.errors import (
+    ConfigError,
+    CorruptArtefact,
+    MissingArtefact,
+    ModelError,
+    PluginError,
+    SchemaMismatch,
+    WeightsMismatch,
+)
 from gnn_assets.core.sessions import age
 from gnn_assets.defs.market import panel_of
 from gnn_assets.defs.models import dataset_of
@@ -80,7 +88,7 @@ def _its_own(champion: Champion) -> Generator[None]:
     """Says of what is gone, damaged or of another shape that it is the champion's."""
     try:
         yield
-    except (MissingArtefact, CorruptArtefact, SchemaMismatch, WeightsMismatch) as error:
+    except (ConfigError, CorruptArtefact, MissingArtefact, PluginError, SchemaMismatch, WeightsMismatch) as error:
         raise ModelError(f"champion {champion.version[:12]} cannot forecast: {error}") from error
 
 

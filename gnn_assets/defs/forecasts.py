@@ -14,9 +14,12 @@ from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import (
+    DiskFull,
     GnnAssetsError,
+    LockTimeout,
     MissingArtefact,
     ModelError,
+    ReadOnly,
 )
 from gnn_assets.core.hashing import canonical_json, json_hash
 from gnn_assets.defs.forecast_sessions import Made, freshness, graphed_sessions, made_by
@@ -127,6 +130,8 @@ def _go_back(run: StageRun, champion: Champion, fault: str) -> None:
 def _serves(run: StageRun, former: Champion) -> bool:
     try:
         made = made_by(run, former)
+    except (DiskFull, LockTimeout, ReadOnly):
+        raise  # it may serve a moment later
     except GnnAssetsError:
         return False
     return not any(check.blocks for check in _checks(run, former, made))

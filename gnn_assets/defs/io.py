@@ -133,7 +133,8 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         ended=lambda run_id: _ended(context.instance, run_id),
     )
     run.progress(0.0, "started")
-    reasons = why_made(stage.name, platform, lineage, by_itself=made_by_itself(context.run.tags))
+    tags = context.run.tags
+    reasons = why_made(stage.name, platform, lineage, by_itself=made_by_itself(tags), told=tags.get("reason", ""))
     context.instance.add_run_tags(run.run_id, tags_of(stage.name, reasons))
     if stage.name == WEIGHTS:
         take_order(platform, reasons, run_id=run.run_id)

@@ -14,7 +14,7 @@ from gnn_assets.bars.schema import UNIVERSE
 from gnn_assets.bars.universe import symbols_of, within_membership
 from gnn_assets.core.checks import Check
 from gnn_assets.core.config import Config
-from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch
+from gnn_assets.core.errors import CorruptArtefact, MissingArtefact
 from gnn_assets.defs.candidates import WEIGHTS, contender_of, first_scored, record_of, training_failure
 from gnn_assets.defs.counting import count_gate_try
 from gnn_assets.defs.models import dataset_of, start_jax
@@ -29,7 +29,7 @@ from gnn_assets.models.variants import refit_part
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.registry.probe import Probe
 from gnn_assets.registry.promotion import Contender, Evidence, GateReport, Rule, judge, live_track
-from gnn_assets.registry.switch import HELD_CHECK, held_out, hold
+from gnn_assets.registry.switch import HELD_CHECK, former_champions, held_out, hold
 from gnn_assets.store.versions import Lineage
 
 GATE_CHECKS = (
@@ -120,7 +120,7 @@ class PointerShelf:
 def _champion(run: StageRun) -> Judgement:
     """Which weights are served. The gate moves this pointer, or a person by command; all else just trains candidates.
 
-    Rules: *bootstrap* (nobody is served, or who is can serve no more: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
+    Rules: *bootstrap* (nobody is served, or can be any more: hard checks), *refresh* (same recipe, newer data: not inferior), *replace*
     (another recipe: superior, allowing for all that were tried). A refusal leaves the champion where it is. A person
     overrules the gate by *manual*, or goes back by *rollback*, as the platform does from weights that cannot serve; the
     gate leaves that until there is a newer candidate.
@@ -166,21 +166,26 @@ def _champion(run: StageRun) -> Judgement:
 
 
 def _rival(platform: Platform, incumbent: Champion | None, *, against: str) -> Contender | None:
-    """Whom a candidate must be better than: the incumbent, unless what it is served from is damaged or gone.
+    """Whom a candidate must be better than: the incumbent, unless nobody who was ever served can serve any more.
 
-    Where every former champion is, too, there is none to go back to, and a sound candidate must not wait for evidence
-    that nobody can read.
+    Then there is nobody to go back to, and a sound candidate must not wait for evidence that means nothing. While any of
+    them can, damaged evidence stops the gate and not its comparison.
     """
     if incumbent is None:
         return None
-    try:
-        if incumbent.version != against:
-            platform.weights.check(incumbent.version)
-        return contender_of(platform, incumbent)
-    except (CorruptArtefact, MissingArtefact, SchemaMismatch):
-        if incumbent.version == against:
-            raise
+    served = (incumbent, *former_champions(platform.champion.moves()))
+    if incumbent.version != against and not any(_can_serve(platform, champion) for champion in served):
         return None
+    return contender_of(platform, incumbent)
+
+
+def _can_serve(platform: Platform, champion: Champion) -> bool:
+    """Whether the weights that would serve are there and whole."""
+    try:
+        platform.weights.load(champion.version, refit_part(champion.model))
+    except (CorruptArtefact, MissingArtefact):
+        return False
+    return True
 
 
 def _gone_back_from(platform: Platform, version: str, incumbent: Champion) -> Champion | None:

@@ -125,9 +125,12 @@ def _scored(run: StageRun, version: str, datasets: dict[str, Dataset]) -> pl.Dat
 def _dataset(run: StageRun, own: Config, *, symbols: Sequence[str], after: date) -> Dataset:
     """What a recipe makes of today's market; where its graphs are not those that are stored, they are made here."""
     platform, returns = run.platform, run.inputs[RETURNS.name]
-    if own.slice(*GRAPH_SETTINGS) == run.config.slice(*GRAPH_SETTINGS):
+    stored = run.read(CORRELATION_GRAPHS, columns=["session", "src"])
+    # A symbol that joined since has taken neighbours' places in the stored graphs, which the version never knew.
+    known_to_it = set(stored["src"].unique()) <= set(symbols)
+    if known_to_it and own.slice(*GRAPH_SETTINGS) == run.config.slice(*GRAPH_SETTINGS):
         return dataset_of(platform, run.inputs, symbols=symbols, config=own)
-    known: date = run.read(CORRELATION_GRAPHS, columns=["session"])["session"].max()  # ty: ignore[invalid-assignment]
+    known: date = stored["session"].max()  # ty: ignore[invalid-assignment] - a Date column
     panel = panel_of(platform, returns)
     sessions = [session for session in panel.sessions if session <= known]
     # No feature reads the neighbours of an earlier session.

@@ -24,6 +24,8 @@ _AGAIN, _AGAIN_BY_ITSELF = "dagster/parent_run_id", "dagster/retry_number"
 REASON_TAG, VALUE_TAG, LIMIT_TAG, WHY_TAG = (f"gnn_assets/{name}" for name in ("reason", "value", "limit", "why"))
 MADE, _TAKEN, _ANSWERED = "made", "order_taken", "order_answered"
 _FATES = (MADE, "stage_refused", "stage_failed")
+# A run that follows the platform's own going back says what that was for.
+_GONE_BACK = (Reason.BAD_OUTPUT, Reason.CHAMPION_BEATEN)
 _SHOWN = 8  # digits of a version that people see
 
 
@@ -56,7 +58,7 @@ def made_by_itself(tags: Mapping[str, str]) -> bool:
     return any(name in tags for name in _BY_ITSELF)
 
 
-def why_made(asset: str, platform: Platform, lineage: Lineage, *, by_itself: bool) -> tuple[Why, ...]:
+def why_made(asset: str, platform: Platform, lineage: Lineage, *, by_itself: bool, told: str = "") -> tuple[Why, ...]:
     """Why an asset is being made now; never empty.
 
     Args:
@@ -64,10 +66,13 @@ def why_made(asset: str, platform: Platform, lineage: Lineage, *, by_itself: boo
         platform: the opened platform.
         lineage: what it is being made from.
         by_itself: whether the platform started the run.
+        told: the reason that the run was started with, if any.
 
     Raises:
         CorruptArtefact: if the ledger is damaged.
     """
+    if by_itself and told in _GONE_BACK:
+        return (Why(Reason(told), platform.champion.moves()[-1].champion.reason),)
     if not by_itself:
         return (Why(Reason.MANUAL, "manual: somebody asked for it"),)
     if asset == WEIGHTS:
@@ -204,7 +209,8 @@ def _alarmed(asset: str, platform: Platform) -> tuple[Why, ...]:
 def _changed(asset: str, platform: Platform, lineage: Lineage, before: Publication | None) -> tuple[Why, ...]:
     """What is not as it was when the asset was last made."""
     if before is None or before.lineage is None:
-        return (Why(Reason.UPSTREAM_CHANGED, "upstream_changed: made for the first time"),)
+        told = "made for the first time" if before is None else "moved without the gate, and shown since"
+        return (Why(Reason.UPSTREAM_CHANGED, f"upstream_changed: {told}"),)
     found = []
     then, now = before.lineage, lineage
     made_at = platform.calendar.last_complete(before.published_at)

@@ -16,7 +16,7 @@ from gnn_assets.core.clock import SnapshotClock
 from gnn_assets.core.config import build_config
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.core.settings import Settings
-from gnn_assets.defs import deciding
+from gnn_assets.defs import deciding, switching
 from gnn_assets.defs.alarms import MEASURED_CHECK, alarm_checks, alarms
 from gnn_assets.defs.io import _published
 from gnn_assets.defs.models import STAGES as MODEL_STAGES
@@ -480,6 +480,27 @@ def test_a_champion_that_the_one_before_it_has_beaten_is_gone_back_from(reigns):
     # The one who is back is not held against the one that was gone back from.
     assert beaten_in(decide_and_publish(platform_at(home, lived(WINDOW)))) == []
     assert len(platform.champion.moves()) == 3
+
+
+def test_a_champion_that_a_person_has_confirmed_stays_though_it_was_beaten(reigns):
+    home, (first, second, _) = reigns
+    promote_by_hand(platform_at(home, lived(WINDOW)), second, reason="I have my reasons")
+    judge(home, sessions=WINDOW, champion=second, before=first)
+    platform = platform_at(home, lived(WINDOW))
+    assert beaten_in(decide_and_publish(platform)) == []
+    assert platform.champion.current().version == second
+
+
+def test_nobody_but_the_one_that_has_beaten_it_takes_its_place(reigns, monkeypatch):
+    home, (first, second, third) = reigns
+    judge(home, sessions=WINDOW, champion=second, before=first)
+    platform = platform_at(home, lived(WINDOW))
+    # The one before can serve no more; another is there and whole, and has beaten nobody.
+    other = switching.record_of(platform, third, tables=switching.scored(platform)[third])
+    monkeypatch.setattr(switching, "former_champions", lambda _moves: [other])
+    (beaten,) = beaten_in(decide_and_publish(platform))
+    assert beaten.firing
+    assert platform.champion.current().version == second
 
 
 @pytest.mark.parametrize(("sessions", "better"), [(WINDOW - 1, 0.05), (WINDOW, 0.0), (WINDOW, -0.05)])

@@ -57,7 +57,7 @@ def test_the_loop_under_a_real_daemon(tmp_path):
     dagsters = Dagsters(Home.fresh(tmp_path / "home"), **BRISK)
     calendar = dagsters_calendar(dagsters)
     last = date(2022, 12, 28)
-    sessions = list(calendar.between(calendar.offset(last, -(3 * PAUSE + 3)), last))
+    sessions = list(calendar.between(calendar.offset(last, -(3 * PAUSE + 4)), last))
     drill = Drill(dagsters, sessions)
     try:
         a_graph_that_aged(drill)
@@ -210,10 +210,11 @@ def a_training_that_fails(drill: Drill) -> None:
         dagsters.start()
         dagsters.quiet(seconds=25)
     tries = drill.trainings()[before:]
+    # The session after each try finds that it failed, and the pause before the next has passed a session later.
     assert [run["status"] for run in tries] == ["FAILURE"] * 3
     told = drill.why("gnn_weights")
     drill.tell(
-        "a training that fails, four sessions long",
+        "a training that fails, five sessions long",
         f"{len(tries)} tries, then none",
         told[-1],
         time.monotonic() - begun,

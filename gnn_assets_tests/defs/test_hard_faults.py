@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gnn_assets.backtests.schema import PORTFOLIO_RETURNS
+from gnn_assets.core.errors import CorruptArtefact
 from gnn_assets.defs.candidates import first_scored
 from gnn_assets.defs.following import following_sensor
 from gnn_assets.defs.resources import Platform
@@ -203,6 +205,23 @@ def test_where_nobody_is_whole_a_sound_challenger_is_served_by_its_hard_checks(p
     assert served.rule == "bootstrap"
     assert run(platform, "forecasts").success
     assert served_on(platform) == {(NEWEST, served.version)}
+
+
+def test_damaged_evidence_stops_the_gate_and_never_its_comparison(platform, versions):
+    """The champion can serve: a candidate must not get past it because a table of it cannot be read."""
+    assert run(platform, "forecasts").success
+    table = champion_of(platform).portfolio_returns
+    for path in (platform.lake.root / "portfolio_returns").rglob("*.parquet"):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(content)
+    with pytest.raises(CorruptArtefact):
+        platform.lake.read(PORTFOLIO_RETURNS, version=table)
+    before = champion_of(platform)
+    done = run(platform, "gnn_weights", "oos_predictions", "portfolio_returns", "backtest_scores", "champion")
+    assert list(done.failures) == ["champion"]
+    assert champion_of(platform) == before
 
 
 def test_where_the_data_hurt_everybody_nothing_moves(platform, versions, monkeypatch):
