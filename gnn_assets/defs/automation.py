@@ -118,7 +118,11 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
     cron = AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
     if not has_deps:
         return cron | never_made(automation.failed_cron) | run_failed(automation.failed_cron) if live else None
-    condition = upstream_changed(*([CHAIN[asset]] if asset in CHAIN else [])) | never_made(automation.failed_cron)
+    condition = upstream_changed(*([CHAIN[asset]] if asset in CHAIN else []))
+    if asset != RETRAIN_DECISION.name:
+        # The decision works with what is there; all others would only fail, and their change is kept until they can.
+        condition &= ~AC.any_deps_missing()
+    condition |= never_made(automation.failed_cron)
     if live and asset == "market_bars":
         condition |= cron
     if live and asset == RETRAIN_DECISION.name:

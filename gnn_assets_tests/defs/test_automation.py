@@ -253,3 +253,32 @@ def test_a_root_is_asked_once_a_cron_tick_and_equal_content_stops_there(instance
     flow.content["parent"] = "2"
     flow.run("parent")
     assert flow.tick() == {"child"}
+
+
+def test_a_change_is_kept_until_everything_above_is_there(instance):
+    """On a platform that begins, graphs come long before a champion: forecasts would only fail until then."""
+    config = build_config("live")
+    condition = condition_for("forecasts", has_deps=True, config=config)
+
+    def plain(name: str, **given) -> dg.AssetsDefinition:
+        @dg.asset(name=name, **given)
+        def asset() -> dg.MaterializeResult:
+            return dg.MaterializeResult(data_version=dg.DataVersion(name))
+
+        return asset
+
+    flow = Flow(upstream_changed(), instance)
+    flow.defs = dg.Definitions(
+        assets=[
+            plain("parent"),
+            plain("champion"),
+            plain("child", deps=["parent", "champion"], automation_condition=condition),
+        ]
+    )
+    assert flow.tick() == set()
+    flow.run("parent")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
+    flow.run("champion")
+    assert flow.tick() == {"child"}
+    flow.run("child")
+    assert [flow.tick(), flow.tick()] == [set(), set()]
