@@ -24,6 +24,8 @@ OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 _RUNS = """{ runsOrError { ... on Runs { results { runId rootRunId status startTime updateTime
   assetSelection { path } tags { key value } } } } }"""
 _LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
+_EVENTS = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+  ... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text } } } } } } }"""
 _LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -111,6 +113,12 @@ class Dagsters:
 
     def launch(self, *names: str) -> dict[str, Any]:
         """Some assets materialized from the UI; the run, once it is over."""
+        run_id = self.begin(*names)
+        wait_for(lambda: self.run_of(run_id)["status"] in OVER, seconds=240, what=f"{names} to be made")
+        return self.run_of(run_id)
+
+    def begin(self, *names: str) -> str:
+        """Some assets asked for from the UI; the run's id."""
         selector = {
             "jobName": "__ASSET_JOB",
             "repositoryName": "__repository__",
@@ -119,9 +127,7 @@ class Dagsters:
         }
         answer = self.ask(_LAUNCH, p={"selector": selector})["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
-        run_id = answer["run"]["runId"]
-        wait_for(lambda: self.run_of(run_id)["status"] in OVER, seconds=240, what=f"{names} to be made")
-        return self.run_of(run_id)
+        return answer["run"]["runId"]
 
     # ---- what a drill looks at -----------------------------------------------------------------------------------
 
@@ -156,6 +162,12 @@ class Dagsters:
 
     def run_of(self, run_id: str) -> dict[str, Any]:
         return next(run for run in self.runs() if run["runId"] == run_id)
+
+    def worker_of(self, run_id: str) -> int | None:
+        """Number of the process that runs a run, as Dagster was told; None before."""
+        events = self.ask(_EVENTS, id=run_id)["logsForRun"]["events"]
+        numbers = [entry["text"] for event in events for entry in event.get("metadataEntries", ()) if "text" in entry]
+        return int(numbers[0]) if numbers else None
 
     def runs_of(self, name: str) -> list[dict[str, Any]]:
         return [run for run in self.runs() if name in run["names"]]

@@ -6,6 +6,7 @@ The clock stands at one session of the sample and is moved by starting Dagster a
 put through here, `test_loop.py` and `test_automation.py` go through without one.
 """
 
+import os
 import signal
 import time
 from datetime import date
@@ -72,6 +73,25 @@ def test_the_loop_under_a_real_daemon(tmp_path):
     finally:
         dagsters.stop()
         print(shown(drill.rows))
+
+
+@pytest.mark.drill
+def test_a_run_whose_worker_alone_is_killed_is_failed_and_run_again(home_copy):
+    dagsters = Dagsters(home_copy, **BRISK)
+    dagsters.at(date(2022, 12, 28), **{SEED: "1"})
+    try:
+        dagsters.start()
+        cut = dagsters.begin("gnn_weights")
+        wait_for(lambda: dagsters.worker_of(cut) is not None, seconds=120, what="the run to say who runs it")
+        time.sleep(3)
+        os.kill(dagsters.worker_of(cut), signal.SIGKILL)
+        seconds = wait_for(lambda: dagsters.run_of(cut)["status"] == "FAILURE", seconds=60, what="the run to be failed")
+        dagsters.quiet(seconds=20)
+        again = [run["status"] for run in dagsters.runs() if run["rootRunId"] == cut and run["runId"] != cut]
+        assert again == ["SUCCESS"]
+    finally:
+        dagsters.stop()
+    print(f"drill: a run's worker killed; failed after {seconds:.0f} s, run again once with success")
 
 
 def dagsters_calendar(dagsters: Dagsters):
