@@ -69,7 +69,10 @@ def returns_unseen(
     both = made.filter(pl.col("symbol").is_in(symbols)).join(
         again, on=("symbol", "session"), how="full", coalesce=True, suffix="_again"
     )
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_again")) for name in _VALUES)
+    # A return that is held back, for a doubt that came later or earlier than these bars, tells nobody anything.
+    same = pl.all_horizontal(
+        pl.col(name).is_null() | pl.col(name).eq_missing(pl.col(f"{name}_again")) for name in _VALUES
+    )
     changed = both.filter(~same).sort("symbol")
     return Check(
         name="no_look_ahead",

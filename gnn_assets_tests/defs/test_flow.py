@@ -41,7 +41,7 @@ def sentence_of(result: subprocess.CompletedProcess[str]) -> str:
 def test_the_demo_ends_with_a_summary_a_person_can_read(demo_home):
     shown = (demo_home.path / "demo.txt").read_text(encoding="utf-8")
     for expected in (
-        "13 assets computed, 0 reused",
+        "16 assets computed, 0 reused",
         "20 stocks, chosen with hindsight",
         "density",
         "by rule bootstrap",
@@ -94,7 +94,7 @@ def test_a_second_demo_computes_nothing_and_says_so(home_copy):
     before = versions(home_copy)
     second = home_copy.run("demo")
     assert second.returncode == 0, second.stdout
-    assert "nothing computed: all 13 assets reused" in second.stdout
+    assert "nothing computed: all 16 assets reused" in second.stdout
     assert versions(home_copy) == before
 
 
@@ -244,7 +244,7 @@ def test_corrupted_weights_are_trained_again_by_the_next_run(home_copy, demo_hom
     file.write_bytes(file.read_bytes()[:-1])
     healed = home_copy.run("demo")
     assert healed.returncode == 0, healed.stdout
-    assert "1 assets computed, 12 reused" in healed.stdout
+    assert "1 assets computed, 15 reused" in healed.stdout
     assert versions(home_copy) == versions(demo_home)
 
 

@@ -119,7 +119,8 @@ def test_the_ui_shows_every_asset_and_runs_everything_when_asked(home_copy):
             name: {entry["__typename"] for entry in node["assetMaterializations"][0]["metadataEntries"]}
             for name, node in shown.items()
         }
-        for name in set(ASSETS) - {"mlflow_mirror"}:
+        # The first champion has not lived a session here: of its drift there is nothing to draw yet.
+        for name in set(ASSETS) - {"mlflow_mirror", "model_drift"}:
             assert "MarkdownMetadataEntry" in kinds[name], name
         sensors = ui.ask(
             '{ sensorsOrError(repositorySelector: {repositoryName: "__repository__", '
@@ -128,6 +129,7 @@ def test_the_ui_shows_every_asset_and_runs_everything_when_asked(home_copy):
         assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in sensors} == {
             "automation": "RUNNING",
             "champion_switches": "RUNNING",
+            "ended_runs": "RUNNING",
         }
 
         launched = ui.ask(
