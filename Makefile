@@ -16,8 +16,8 @@ setup: ## make .venv and install everything pinned in requirements.lock (idempot
 demo: setup ## the whole flow on 20 real stocks, then a summary
 	@$(BIN)/gnn-assets demo
 
-dev: setup ## the Dagster UI and daemon on 127.0.0.1:3000
-	@$(BIN)/gnn-assets dev
+dev: setup ## the Dagster UI and daemon on 127.0.0.1:3000 (REPLAY=name: those of a replay)
+	@$(if $(REPLAY),GNN_ASSETS_HOME=$(CURDIR)/data/replay/$(REPLAY) GNN_ASSETS_CONFIG_FILE=$(CURDIR)/data/replay/$(REPLAY)/settings.yaml) $(BIN)/gnn-assets dev
 
 test: setup lint types ## everything CI runs
 	@$(BIN)/python -m pytest -m "not drill" $(WORKERS) --durations=12 --cov --cov-report=term:skip-covered

@@ -16,7 +16,9 @@ from rich.table import Table
 
 from gnn_assets.core.config import profile_names
 from gnn_assets.core.errors import ConfigError, GnnAssetsError
+from gnn_assets.core.logs import newest
 from gnn_assets.core.settings import load_config, read_settings
+from gnn_assets.defs.command_log import command_logged
 from gnn_assets.defs.resources import Platform
 
 if TYPE_CHECKING:
@@ -50,6 +52,32 @@ def dev(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] 
     from gnn_assets.defs.operate import serve_ui
 
     raise typer.Exit(serve_ui(Platform.from_environment(), port=port))
+
+
+@app.command()
+def replay(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First session walked.")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last session walked.")],
+    speed: Annotated[
+        float | None, typer.Option(min=0.01, help="Sessions a second at most; as fast as it goes by default.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of its folder in data/replay; the first session's month by default.")
+    ] = None,
+) -> None:
+    """Walk the platform through past sessions in a home of its own, and draw what happened."""
+    from gnn_assets.definitions import build_definitions
+    from gnn_assets.defs.replay_command import replay as walk
+
+    walk(
+        read_settings(),
+        build_definitions,
+        first=first.date(),
+        last=last.date(),
+        speed=speed,
+        name=name,
+        console=Console(),
+    )
 
 
 @app.command()
@@ -100,6 +128,18 @@ def why(
 
     for line in story(Platform.from_environment(), asset, last=last):
         typer.echo(line)
+
+
+@app.command()
+def logs(
+    run: Annotated[str, typer.Option(help="Of this run alone, or how its id begins.")] = "",
+    asset: Annotated[str, typer.Option(help="Of this asset alone.")] = "",
+    last: Annotated[int, typer.Option(min=1, help="How many of the newest lines.")] = 50,
+) -> None:
+    """Print the newest lines of the log, as JSON: what happened in which run, and why something failed."""
+    ids = {name: value for name, value in (("run", run), ("asset", asset)) if value}
+    for line in newest(Platform.from_environment().log_file, last=last, ids=ids):
+        typer.echo(json.dumps(line, ensure_ascii=False))
 
 
 @app.command()
@@ -257,6 +297,66 @@ def _say_what_follows(console: Console, behind: Mapping[str, str]) -> None:
 
 
 @app.command()
+def alerts(
+    resend: Annotated[bool, typer.Option("--resend", help="Send messages again that no channel took.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message by every channel.")] = False,
+) -> None:
+    """Show what is wrong, what people were told of it, and messages that no channel took."""
+    from gnn_assets.defs.alert_commands import send_again, show, try_channels
+
+    platform = Platform.from_environment()
+    if test:
+        failures = 0
+        for name, failure in try_channels(platform):
+            failures += bool(failure)
+            typer.echo(f"{name}: {failure or 'works'}")
+        raise typer.Exit(1 if failures else 0)
+    if resend:
+        for line in send_again(platform):
+            typer.echo(line)
+        return
+    shown = show(platform)
+    typer.echo(f"open: {len(shown.open)}")
+    for episode in shown.open:
+        told = episode.condition
+        typer.echo(
+            f"  {told.severity} since {episode.since:%Y-%m-%d %H:%M}: {told.kind} {told.subject}: {told.sentence}"
+        )
+    for message, fate in shown.messages:
+        typer.echo(f"message {message.number} {message.at:%Y-%m-%d %H:%M} UTC {message.title}: {fate}")
+    if shown.dead_letters:
+        typer.echo(f"{len(shown.dead_letters)} dead letters; `gnn-assets alerts --resend` sends them again.")
+
+
+@app.command()
+def watchdog() -> None:
+    """For a timer beside the platform: exit code 1 and an alert if it has not looked at itself for too long."""
+    from gnn_assets.defs.alert_commands import watch
+
+    silent = watch(Platform.from_environment())
+    typer.echo(silent or "The platform looks at itself.")
+    raise typer.Exit(1 if silent else 0)
+
+
+@app.command()
+def drill(
+    name: Annotated[str | None, typer.Argument(help="Which drill; without it they are listed.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the copy, to be looked at.")] = False,
+) -> None:
+    """Break something in a copy of this home and see what happens; exit code 0 only if the verdict is PASS."""
+    from gnn_assets.defs.drills.command import drills, run_drill
+
+    if name is None:
+        for drill_name, told in drills().items():
+            typer.echo(f"{drill_name:<22} {told}")
+        return
+    from gnn_assets.definitions import build_definitions
+
+    passed = run_drill(Platform.from_environment(), build_definitions, name, keep=keep, console=Console())
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
 def ready(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Compute the go / no-go list; exit code 0 only if every line passes."""
     from gnn_assets.defs.ready import readiness
@@ -304,22 +404,26 @@ def config_show() -> None:
 @config_app.command("check")
 def config_check() -> None:
     """Check the configuration, the universe and the sources without asking or computing anything."""
+    from gnn_assets.defs.alerting import check_channels
     from gnn_assets.defs.bars import check_inputs
 
     settings = read_settings()
     config = load_config(settings)
     typer.echo(f"configuration is valid: profile {settings.profile} (of {', '.join(profile_names())})")
-    typer.echo(check_inputs(Platform(settings=settings, config=config)))
+    platform = Platform(settings=settings, config=config)
+    typer.echo(check_channels(platform))
+    typer.echo(check_inputs(platform))
 
 
 def main() -> None:
     """Runs the command line; an error of this platform becomes one sentence and exit code 1 (2 for a setting)."""
-    try:
-        app()
-    except ConfigError as error:
-        _fail(error, code=2)
-    except GnnAssetsError as error:
-        _fail(error, code=1)
+    with command_logged(sys.argv[1:]):
+        try:
+            app()
+        except ConfigError as error:
+            _fail(error, code=2)
+        except GnnAssetsError as error:
+            _fail(error, code=1)
 
 
 def _fail(error: GnnAssetsError, *, code: int) -> None:

@@ -15,6 +15,7 @@ from gnn_assets.defs import (
     models,
     registry,
 )
+from gnn_assets.defs.alerting import alerts_sensor
 from gnn_assets.defs.automation import automation_sensor
 from gnn_assets.defs.ended_runs import ended_runs_sensor
 from gnn_assets.defs.following import following_sensor
@@ -62,6 +63,7 @@ def build_definitions(platform: Platform) -> dg.Definitions:
             automation_sensor(platform.config),
             following_sensor(platform.config),
             ended_runs_sensor(platform.config),
+            alerts_sensor(platform.config),
         ],
         resources={"platform": platform, "io_manager": LakeIOManager(platform, tables)},
         executor=dg.in_process_executor,

@@ -13,7 +13,7 @@ import polars as pl
 
 from gnn_assets.core.errors import MissingArtefact, StaleData
 from gnn_assets.defs.resources import Platform
-from gnn_assets.defs.status import stale_sentence
+from gnn_assets.defs.status import degraded_sentence, stale_sentence
 from gnn_assets.defs.tables import TABLES
 from gnn_assets.defs.verify import card_of, verify_session
 from gnn_assets.forecasts.verify import Verification
@@ -36,7 +36,8 @@ def load(
         refuse_stale: whether a current version older than its limit is an error; by default it is a warning.
 
     Warns:
-        UserWarning: if the current version is older than its limit, or its newest forecasts are not `ok`.
+        UserWarning: if the current version is older than its limit, or its newest forecasts are late or not by the chosen
+            champion; the latter is only warned of, as it is nothing stale.
 
     Raises:
         MissingArtefact: if there is no such table, or nothing was published.
@@ -54,6 +55,9 @@ def load(
         if refuse_stale:
             raise StaleData(sentence)
         warnings.warn(sentence, stacklevel=2)
+    degraded = degraded_sentence(platform, name) if version is None and as_of is None else ""
+    if degraded:
+        warnings.warn(f"{name}: expected {degraded}; its rows say so in `degraded`.", stacklevel=2)
     return table
 
 

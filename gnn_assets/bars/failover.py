@@ -19,8 +19,11 @@ from gnn_assets.bars.breaker import Breaker
 from gnn_assets.bars.fetched import Ask, Fetched, Source, no_bars
 from gnn_assets.bars.guard import RequestGuard
 from gnn_assets.core.errors import GnnAssetsError, Malformed, NoData, SourceError, Upstream
+from gnn_assets.core.logs import about, get_log
 
 # Asks that the present rate is taken over: enough to be calm, few enough to follow a change of source.
+_log = get_log()
+_SYMBOLS_LOGGED = 20  # of one ask
 _ASKS_OF_RATE = 30
 # From so many of a unit on, a time is told in the next larger one.
 _TELL_LARGER = 90
@@ -152,7 +155,21 @@ def usable(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outcome(opened: Opened, ask: Ask) -> Fetched | SourceError:
-    """The answer, or what went wrong with the whole ask; the breaker takes note."""
+    """The answer, or what went wrong with the whole ask; the breaker takes note, and the log."""
+    with about(source=opened.name, symbol=",".join(ask.symbols[:_SYMBOLS_LOGGED])):
+        state = opened.breaker.state
+        outcome = _asked(opened, ask)
+        if isinstance(outcome, SourceError):
+            _log.warning("request_failed", symbols=len(ask.symbols), kind=type(outcome).__name__, reason=str(outcome))
+        elif outcome.failures:
+            told = {symbol: str(fault) for symbol, fault in list(outcome.failures.items())[:_SYMBOLS_LOGGED]}
+            _log.warning("symbols_failed", symbols=len(outcome.failures), reasons=told)
+        if opened.breaker.state != state:
+            _log.warning("breaker_changed", before=state, now=opened.breaker.state, reason=opened.breaker.reason)
+    return outcome
+
+
+def _asked(opened: Opened, ask: Ask) -> Fetched | SourceError:
     sent_before = opened.guard.requests
     try:
         outcome = opened.source.fetch(ask)

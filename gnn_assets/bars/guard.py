@@ -20,9 +20,11 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from gnn_assets.core.config import FailoverConfig, RateConfig
 from gnn_assets.core.errors import NoData, Throttled, UnknownSymbol, Upstream
+from gnn_assets.core.logs import get_log
 
 Answer = TypeVar("Answer")
 
+_log = get_log()
 _MILLISECONDS = 1000
 
 
@@ -147,7 +149,8 @@ class RequestGuard:
         return self._uniform(0.0, min(ceiling, self._config.wait_max_seconds))
 
     def _spend(self, state: RetryCallState) -> None:
-        del state
+        error, pause = _error(state), state.next_action.sleep if state.next_action else 0.0
+        _log.warning("request_retried", attempt=state.attempt_number, pause_seconds=round(pause, 3), reason=str(error))
         self._tokens -= 1
         self.retries += 1
 

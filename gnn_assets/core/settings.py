@@ -7,6 +7,8 @@ GNN_ASSETS_CONFIG__GRAPHS__K=7   one setting that changes both
 GNN_ASSETS_MASSIVE_KEY           secret: key of the massive API
 GNN_ASSETS_ALPACA_KEY            secret: key id of the Alpaca API
 GNN_ASSETS_ALPACA_SECRET         secret: its secret key
+GNN_ASSETS_ALERTS                secret: channels of alerts, as JSON: '{"team": "slack://...", "mail": "mailtos://..."}'
+GNN_ASSETS_ALERTS_HEARTBEAT      secret: address that is asked now and then while all is well, such as a dead man's switch
 GNN_ASSETS_FAILPOINT             name of a step at which the process kills itself (fault tests only)
 """
 
@@ -17,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gnn_assets.core.config import Config, build_config
+from gnn_assets.core.config import Config, Name, build_config
 from gnn_assets.core.errors import ConfigError
 
 _PREFIX = "GNN_ASSETS_"
+_CHANNELS = TypeAdapter(dict[Name, str])
 
 
 def _nearest_home() -> Path:
@@ -45,12 +48,19 @@ class Settings(BaseSettings):
     massive_key: SecretStr | None = None
     alpaca_key: SecretStr | None = None
     alpaca_secret: SecretStr | None = None
+    alerts: dict[str, SecretStr] = {}
+    alerts_heartbeat: SecretStr | None = None
 
     @property
     def keys(self) -> dict[str, str]:
         """The secrets that are set, name → value: for sources only, never to be stored or shown."""
         secrets = {name: getattr(self, name) for name in ("massive_key", "alpaca_key", "alpaca_secret")}
         return {name: secret.get_secret_value() for name, secret in secrets.items() if secret}
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """Addresses that alerts are sent to, name → address: for sending only, never to be stored or shown."""
+        return {name: address.get_secret_value() for name, address in self.alerts.items()}
 
     @property
     def data(self) -> Path:
@@ -62,9 +72,11 @@ def read_settings() -> Settings:
     """Reads the environment now.
 
     Raises:
-        ConfigError: if a variable that begins with GNN_ASSETS_ is none of ours.
+        ConfigError: if a variable that begins with GNN_ASSETS_ is none of ours, or the channels of alerts are not
+            names with an address each.
     """
     _refuse_unknown_variables()
+    _refuse_malformed_channels()
     return Settings()
 
 
@@ -80,6 +92,23 @@ def _refuse_unknown_variables() -> None:
         hint = f"did you mean '{near[0]}'?" if near else "remove it"
         # Its value stays unsaid: it may be a secret under a misspelt name.
         raise ConfigError(f"{name}: no such variable; {hint}")
+
+
+def _refuse_malformed_channels() -> None:
+    """What pydantic says of a value that it cannot read holds the value, and this one is secret."""
+    variable = f"{_PREFIX}ALERTS"
+    told = next((value for name, value in os.environ.items() if name.upper() == variable), None)
+    if told is None:
+        return
+    try:
+        _CHANNELS.validate_json(told)
+    except ValidationError:
+        raise ConfigError.of(
+            variable,
+            expected="""channels as JSON, such as {"team": "slack://..."}""",
+            was="something else (not shown, it may be secret)",
+            do="give each channel a name of small letters, digits and _, and one address",
+        ) from None
 
 
 def load_config(settings: Settings) -> Config:

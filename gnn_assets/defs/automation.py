@@ -71,30 +71,35 @@ def deadline_missed(retry_cron: str) -> dg.AutomationCondition:
     return AC.freshness_failed() & ~AC.in_progress() & ~_tried(retry_cron)
 
 
-def run_failed(retry_cron: str) -> dg.AutomationCondition:
-    """True while the asset's last run failed, at most once between two ticks of a cron line.
+def not_there(retry_cron: str) -> dg.AutomationCondition:
+    """True while the asset's last run failed or it was never made though all above it was, once a cron line's tick.
 
-    A change that was handled by a run which failed would otherwise be forgotten until the next one.
-
-    Args:
-        retry_cron: when another try is allowed, UTC.
-    """
-    return AC.execution_failed() & ~AC.in_progress() & ~_tried(retry_cron)
-
-
-def never_made(retry_cron: str) -> dg.AutomationCondition:
-    """True while the asset was never made though all above it was, at most once between two ticks of a cron line.
-
-    A first evaluation knows of no change, so a platform that begins would wait for the next one.
+    A change that was handled by a run which failed would otherwise be forgotten until the next one; and a first
+    evaluation knows of no change, so a platform that begins would wait for the next one.
 
     Args:
         retry_cron: when another try is allowed, UTC.
     """
-    return AC.missing() & ~AC.any_deps_missing() & ~AC.in_progress() & ~_tried(retry_cron)
+    absent = AC.missing() & ~AC.any_deps_missing()
+    return (absent | AC.execution_failed()) & ~AC.in_progress() & ~_tried(retry_cron)
 
 
 def _tried(retry_cron: str) -> dg.AutomationCondition:
     return (AC.newly_requested() | AC.newly_updated()).since(AC.cron_tick_passed(retry_cron))
+
+
+def _due() -> dg.AutomationCondition:
+    """True while an asset of the daily wave has something newer to be made from, and all of it is there."""
+    return AC.any_deps_match(AC.data_version_changed()).since_last_handled() & ~AC.any_deps_missing()
+
+
+def _above_is_next() -> dg.AutomationCondition:
+    """True while something above is being made or about to be: made now, the asset would be made twice.
+
+    What belongs to a challenger is not waited for: a training would hold back the session's forecasts.
+    """
+    soon = AC.in_progress() | AC.will_be_requested() | _due()
+    return AC.any_deps_match(soon).ignore(dg.AssetSelection.assets(WEIGHTS, *CHAIN))
 
 
 def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.AutomationCondition | None:
@@ -117,12 +122,15 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
     live = config.clock.kind == "live"
     cron = AC.cron_tick_passed(automation.bars_cron, automation.timezone).since_last_handled()
     if not has_deps:
-        return cron | never_made(automation.failed_cron) | run_failed(automation.failed_cron) if live else None
-    condition = upstream_changed(*([CHAIN[asset]] if asset in CHAIN else []))
-    if asset != RETRAIN_DECISION.name:
+        return cron | not_there(automation.failed_cron) if live else None
+    if asset in CHAIN:
+        condition = upstream_changed(CHAIN[asset]) & ~AC.any_deps_missing()
+    elif asset == RETRAIN_DECISION.name:
         # The decision works with what is there; all others would only fail, and their change is kept until they can.
-        condition &= ~AC.any_deps_missing()
-    condition |= never_made(automation.failed_cron)
+        condition = upstream_changed() & ~_above_is_next()
+    else:
+        condition = upstream_changed() & ~AC.any_deps_missing() & ~_above_is_next()
+    condition |= not_there(automation.failed_cron)
     if live and asset == "market_bars":
         condition |= cron
     if live and asset == RETRAIN_DECISION.name:
@@ -131,7 +139,7 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
         condition |= deadline_missed(automation.rebuild_cron)
     if asset in ANSWERS:
         condition |= alarm_raised(ANSWERS[asset], automation.decision_cron)
-    return condition | run_failed(automation.failed_cron)
+    return condition
 
 
 def automation_sensor(config: Config) -> dg.AutomationConditionSensorDefinition:

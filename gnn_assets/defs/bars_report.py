@@ -17,6 +17,7 @@ from gnn_assets.bars.row_schemas import NULLED
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINE, UNIVERSE
 from gnn_assets.bars.status import coverage_failures, failure_reasons, held_back
 from gnn_assets.bars.venues import counted_at, exchange_of
+from gnn_assets.core.errors import SchemaMismatch
 from gnn_assets.defs.judging import BarsUpdate
 from gnn_assets.defs.plots import lines, table
 from gnn_assets.defs.resources import Platform
@@ -168,7 +169,10 @@ def _touched_forecasts(platform: Platform, update: BarsUpdate) -> list[str]:
     if changed.is_empty():
         return []
     config = platform.config
-    published = stored(platform, FORECASTS, columns=("session",))["session"].unique().to_list()
+    try:
+        published = stored(platform, FORECASTS, columns=("session",))["session"].unique().to_list()
+    except SchemaMismatch:
+        return []  # those of an older release, which are made anew after this
     touched = touched_sessions(
         changed,
         published,

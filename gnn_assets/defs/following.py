@@ -21,12 +21,14 @@ import dagster as dg
 
 from gnn_assets.core.clock import LiveClock
 from gnn_assets.core.config import AutomationConfig, Config
+from gnn_assets.core.logs import get_log
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.switching import to_follow
 from gnn_assets.monitoring.reasons import Reason
 from gnn_assets.registry.pointer import Move
 from gnn_assets.registry.switch import PLATFORM
 
+_log = get_log()
 FOLLOWING_SENSOR = "champion_switches"
 # By which the runs of one switch are found again.
 _MOVE_TAG, _PART_TAG = "gnn_assets/champion_move", "gnn_assets/follows"
@@ -54,24 +56,30 @@ def following_sensor(config: Config) -> dg.SensorDefinition:
     def sensor(
         context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        moves = platform.champion.moves()
-        if not moves:
-            return dg.SkipReason("There is no champion yet.")
-        # The gate moves the pointer inside a run, which tells Dagster by itself, and automation follows.
-        if moves[-1].run_id and (in_hand := _in_hand(context.instance, config.automation)):
-            return dg.SkipReason(in_hand)
-        version = moves[-1].champion.version
-        behind = {"shown": tuple(to_follow(platform)), "judged": () if _knows(context, version) else ("champion",)}
-        answers = [
-            _asked(context.instance, moves[-1], part, assets, config=config.automation)
-            for part, assets in behind.items()
-            if assets
-        ]
-        asked = [answer for answer in answers if isinstance(answer, dg.RunRequest)]
-        waits = " ".join(answer for answer in answers if isinstance(answer, str))
-        return asked or dg.SkipReason(waits or f"Everything shows that {version} is served.")
+        with platform.logging(sensor=FOLLOWING_SENSOR):
+            found = _followed(context, platform)
+            if isinstance(found, list):
+                _log.info("runs_requested", runs=[request.run_key for request in found])
+        return found
 
     return sensor
+
+
+def _followed(context: dg.SensorEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
+    moves, config = platform.champion.moves(), platform.config.automation
+    if not moves:
+        return dg.SkipReason("There is no champion yet.")
+    # The gate moves the pointer inside a run, which tells Dagster by itself, and automation follows.
+    if moves[-1].run_id and (in_hand := _in_hand(context.instance, config)):
+        return dg.SkipReason(in_hand)
+    version = moves[-1].champion.version
+    behind = {"shown": tuple(to_follow(platform)), "judged": () if _knows(context, version) else ("champion",)}
+    answers = [
+        _asked(context.instance, moves[-1], part, assets, config=config) for part, assets in behind.items() if assets
+    ]
+    asked = [answer for answer in answers if isinstance(answer, dg.RunRequest)]
+    waits = " ".join(answer for answer in answers if isinstance(answer, str))
+    return asked or dg.SkipReason(waits or f"Everything shows that {version} is served.")
 
 
 def _in_hand(instance: dg.DagsterInstance, config: AutomationConfig) -> str:

@@ -16,6 +16,7 @@ from gnn_assets.defs.recipe import MODEL_GRAPH_SETTINGS, model_modules
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.shadows import LEFT_OUT, scored_shadows, shadow_differences, shadows_of
 from gnn_assets.defs.stage import Report, Stage, StageRun, TableShelf
+from gnn_assets.forecasts.fallback import by_scorer
 from gnn_assets.forecasts.live_portfolio import live_portfolio, live_sharpe, no_portfolio
 from gnn_assets.forecasts.live_scores import forecast_scores, live_measures
 from gnn_assets.forecasts.schema import FORECAST_SCORES, FORECASTS, SERVED_FORECASTS
@@ -81,7 +82,8 @@ def _forecast_scores(run: StageRun) -> pl.DataFrame:
     the present champion's, each made from nothing later than itself. The champion and the newest other versions, former
     champions and refused candidates, are scored by their final refits on all other sessions since their own data ended.
     """
-    served, forecasts = _served(run), run.read(FORECASTS)
+    models = {move.champion.version: move.champion.model for move in run.platform.champion.moves()}
+    served, forecasts = (by_scorer(rows, models) for rows in (_served(run), run.read(FORECASTS)))
     history = forecasts.filter(~pl.col("session").is_in(served["session"].unique().to_list()))
     # Before it was served, and while another was, the champion is a shadow like any other.
     shadows = scored_shadows(run, [run.inputs["champion"], *run.lineage.inputs[_SHADOWS].split()])

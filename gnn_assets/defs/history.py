@@ -7,6 +7,7 @@ from gnn_assets.core.errors import MissingArtefact
 from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.why import MADE, told_of
+from gnn_assets.forecasts.fallback import DEGRADED, RECOVERED
 
 _SHOWN = 8  # digits of versions and runs that people see
 
@@ -26,7 +27,7 @@ def story(platform: Platform, asset: str, *, last: int) -> Iterator[str]:
     if asset not in platform.config.ages:
         known = ", ".join(platform.config.ages)
         raise MissingArtefact.of("asset", expected=f"one of {known}", was=repr(asset), do="see gnn-assets status")
-    told = told_of(platform, asset)
+    told = told_of(platform, asset, also=(DEGRADED, RECOVERED))
     if not told:
         yield f"{asset} was never made since reasons are kept."
     for event in told[-last:]:

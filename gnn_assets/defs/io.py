@@ -8,7 +8,8 @@ compute; check; publish only if no check blocks; say what happened. The last goo
 import contextlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,7 @@ from gnn_assets.core.errors import (
     StoreError,
 )
 from gnn_assets.core.hashing import json_hash
+from gnn_assets.core.logs import add_ids, get_log
 from gnn_assets.defs.automation import condition_for
 from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.defs.resources import Platform
@@ -47,6 +49,7 @@ from gnn_assets.monitoring.ages import age_check
 from gnn_assets.store.schema import Table
 from gnn_assets.store.versions import Lineage
 
+_log = get_log()
 OWNERS = ["team:quant-platform"]
 AGE_CHECK = "age"
 
@@ -78,17 +81,42 @@ def stage_asset(stage: Stage, config: Config) -> dg.AssetsDefinition:
         ),
     )
     def asset(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Iterator[Any]:
-        try:
-            yield from _materialize(stage, context, platform)
-        except GnnAssetsError as error:
-            # A ledger that is damaged as well must not hide what went wrong first.
-            with contextlib.suppress(StoreError):
-                platform.ledger.append("events", {"event": "stage_failed", "asset": stage.name, "reason": str(error)})
-            # Asking again mends a lock or a full disk at times, and never what this platform itself refused.
-            passing = isinstance(error, LockTimeout | DiskFull | ReadOnly | PointerConflict)
-            raise dg.Failure(description=str(error), allow_retries=passing) from error
+        ids = {"run": context.run.run_id, "asset": stage.name, "session": str(platform.last_session)}
+        with platform.logging(**ids):
+            try:
+                with _timed():
+                    yield from _materialize(stage, context, platform)
+            except GnnAssetsError as error:
+                # A ledger that is damaged as well must not hide what went wrong first.
+                with contextlib.suppress(StoreError):
+                    told = {"event": "stage_failed", "asset": stage.name, "reason": str(error)}
+                    platform.ledger.append("events", told)
+                # Asking again mends a lock or a full disk at times, and never what this platform itself refused.
+                passing = isinstance(error, LockTimeout | DiskFull | ReadOnly | PointerConflict)
+                raise dg.Failure(description=str(error), allow_retries=passing) from error
 
     return asset
+
+
+@contextlib.contextmanager
+def _timed() -> Generator[None]:
+    """Says in the log that a stage began, and if it did not publish, why."""
+    began = time.monotonic()
+    _log.info("stage_started")
+    try:
+        yield
+    except GeneratorExit:
+        raise  # Dagster asks for nothing more of a stage that is over
+    except dg.Failure as refusal:
+        _log.warning("stage_refused", seconds=_since(began), reason=refusal.description)
+        raise
+    except BaseException:
+        _log.exception("stage_failed", seconds=_since(began))
+        raise
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
 
 
 def current_version(platform: Platform, name: str) -> str:
@@ -132,6 +160,7 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
         request=stage.request(**context.op_execution_context.op_config) if stage.request else None,
         ended=lambda run_id: _ended(context.instance, run_id),
     )
+    began = time.monotonic()
     run.progress(0.0, "started")
     tags = context.run.tags
     reasons = why_made(stage.name, platform, lineage, by_itself=made_by_itself(tags), told=tags.get("reason", ""))
@@ -168,6 +197,8 @@ def _materialize(stage: Stage, context: dg.AssetExecutionContext, platform: Plat
     run.progress(
         1.0, "done" if not reused else "unchanged" if stage.external else "reused: nothing it depends on changed"
     )
+    add_ids(version=told)
+    _log.info("stage_reused" if reused else "stage_published", seconds=_since(began), why=sentence_of(reasons))
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(told),
         metadata={

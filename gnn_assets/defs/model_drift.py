@@ -18,7 +18,7 @@ from gnn_assets.core.errors import CorruptArtefact
 from gnn_assets.core.hashing import json_hash
 from gnn_assets.defs.io import lineage_of
 from gnn_assets.defs.market import panel_of
-from gnn_assets.defs.models import dataset_on, start_jax
+from gnn_assets.defs.models import dataset_of, dataset_on, start_jax
 from gnn_assets.defs.plots import lines, table
 from gnn_assets.defs.probing import live_scores
 from gnn_assets.defs.recipe import GRAPH_SETTINGS, MODEL_GRAPH_SETTINGS, champion_config, model_modules, served_champion
@@ -27,6 +27,7 @@ from gnn_assets.defs.tables import stored
 from gnn_assets.graphs.correlation import measured_neighbours
 from gnn_assets.graphs.neighbours import graph_frame
 from gnn_assets.graphs.schema import CORRELATION_GRAPHS
+from gnn_assets.models.dataset import Dataset
 from gnn_assets.models.variants import refit_part
 from gnn_assets.monitoring.model_drift import BETWEEN, KINDS, model_drift
 from gnn_assets.monitoring.quiet import Recall
@@ -104,10 +105,7 @@ def _watched(run: StageRun, champion: Champion, *, recipe: str, until: date | No
     platform = run.platform
     own = champion_config(platform, champion)
     start_jax(platform)
-    graph = _graph(run, own, after=date.fromisoformat(champion.data_end))
-    if until is not None:
-        graph = graph.filter(pl.col("session") <= until)
-    data = dataset_on(platform, graph, run.inputs[RETURNS.name], symbols=core_symbols(run), config=own)
+    data = _dataset(run, own, after=date.fromisoformat(champion.data_end), until=until)
     if own.execution.fill != run.config.execution.fill:
         # Its outcomes, from fill to fill, are not in these returns.
         data = replace(data, labels_TxN=np.full_like(data.labels_TxN, np.nan))
@@ -123,6 +121,16 @@ def _watched(run: StageRun, champion: Champion, *, recipe: str, until: date | No
         live_scores_LxN=scores_LxN,
     )
     return seen, input_hashes(data, recipe=recipe)[live.start :]
+
+
+def _dataset(run: StageRun, own: Config, *, after: date, until: date | None) -> Dataset:
+    """Features, graph and labels of the champion's recipe, from nothing later than `until`."""
+    if until is None and own.slice(*GRAPH_SETTINGS) == run.config.slice(*GRAPH_SETTINGS):
+        return dataset_of(run.platform, run.inputs, symbols=core_symbols(run), config=own)
+    graph = _graph(run, own, after=after)
+    if until is not None:
+        graph = graph.filter(pl.col("session") <= until)
+    return dataset_on(run.platform, graph, run.inputs[RETURNS.name], symbols=core_symbols(run), config=own)
 
 
 def _graph(run: StageRun, own: Config, *, after: date) -> pl.DataFrame:

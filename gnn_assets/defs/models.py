@@ -35,6 +35,8 @@ from gnn_assets.store.panel import to_panel
 from gnn_assets.store.versions import Lineage
 
 WEIGHTS = "gnn_weights"
+# The newest dataset: of one home, market and recipe.
+_NEWEST: dict[tuple[object, ...], Dataset] = {}
 
 
 def start_jax(platform: Platform) -> int:
@@ -45,10 +47,18 @@ def start_jax(platform: Platform) -> int:
 def dataset_of(platform: Platform, inputs: Mapping[str, str], *, symbols: Sequence[str], config: Config) -> Dataset:
     """Features, graph and labels of some symbols, from exactly the versions of returns and graphs that are named.
 
-    The sessions end where the graphs end: a newer session whose graph is still to come cannot be scored.
+    The sessions end where the graphs end: a newer session whose graph is still to come cannot be scored. Several assets
+    look at the same market one after the other, so the newest is kept; it is not to be changed.
     """
-    graph = platform.lake.read(CORRELATION_GRAPHS, version=inputs[CORRELATION_GRAPHS.name])
-    return dataset_on(platform, graph, inputs[RETURNS.name], symbols=symbols, config=config)
+    graph_version, returns_version = inputs[CORRELATION_GRAPHS.name], inputs[RETURNS.name]
+    recipe = json_hash(config.slice("execution", "graphs", "models"))
+    key = (platform.data, graph_version, returns_version, tuple(symbols), recipe)
+    if key not in _NEWEST:
+        graph = platform.lake.read(CORRELATION_GRAPHS, version=graph_version)
+        made = dataset_on(platform, graph, returns_version, symbols=symbols, config=config)
+        _NEWEST.clear()
+        _NEWEST[key] = made
+    return _NEWEST[key]
 
 
 def dataset_on(

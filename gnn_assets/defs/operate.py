@@ -66,7 +66,7 @@ def materialize(
         name = str(event.asset_key.to_user_string()) if event.asset_key else ""
         again = event.materialization.metadata["reused"].value
         (reused if again else computed).append(name)
-    return Outcome(success=result.success, computed=tuple(computed), reused=tuple(reused), failures=_failures(result))
+    return Outcome(success=result.success, computed=tuple(computed), reused=tuple(reused), failures=failures_of(result))
 
 
 def serve_ui(platform: Platform, *, port: int) -> int:
@@ -105,7 +105,8 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+def failures_of(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Step → sentence, of the steps of a run that failed."""
     failures: dict[str, str] = {}
     for event in result.filter_events(lambda event: event.is_step_failure):
         data = event.step_failure_data

@@ -153,8 +153,9 @@ def _verified(platform: Platform) -> Iterator[Line]:
 
 def _covered(platform: Platform, champion: Champion) -> Iterator[Line]:
     """Share of the universe that the newest forecasts of this very champion reach."""
-    forecasts = platform.lake.read(FORECASTS, columns=("session", "symbol", "champion", "score"))
-    newest = forecasts.filter(pl.col("session") == pl.col("session").max(), pl.col("champion") == champion.version)
+    forecasts = platform.lake.read(FORECASTS, columns=("session", "symbol", "champion", "degraded", "score"))
+    own = (pl.col("champion") == champion.version) & ~pl.col("degraded")
+    newest = forecasts.filter(pl.col("session") == pl.col("session").max(), own)
     universe = platform.lake.read(UNIVERSE)
     core = pl.DataFrame({"symbol": symbols_of(universe, "core")})
     members = within_membership(core.with_columns(session=pl.lit(platform.last_session)), universe)["symbol"].unique()

@@ -63,9 +63,9 @@ def model_modules(models: Iterable[str], config: Config) -> tuple[str, ...]:
     return tuple(sorted(zoo | {f"{FEATURES}.{group}" for group in config.models.features.groups}))
 
 
-def forecast_code_version(config: Config) -> str:
-    """Version of the code between bars and forecast, the plug-ins of measure and candidate included."""
-    zoo = model_modules([config.models.candidate], config)
+def forecast_code_version(config: Config, *, model: str) -> str:
+    """Version of the code between bars and forecast, the plug-ins of the measure and of the model included."""
+    zoo = model_modules([model], config)
     return code_version(*_FORECAST_CODE, *zoo, f"{MEASURES}.{config.graphs.measure}")
 
 

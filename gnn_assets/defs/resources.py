@@ -4,6 +4,7 @@ No Dagster in here, so that a notebook or the command line opens the same platfo
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
@@ -12,11 +13,13 @@ from pathlib import Path
 import polars as pl
 
 from gnn_assets.bars import sources
-from gnn_assets.core.clock import Clock, LiveClock, SnapshotClock
+from gnn_assets.core.clock import Clock, LiveClock, ReplayClock, SnapshotClock
 from gnn_assets.core.config import Config
+from gnn_assets.core.logs import LogFile, logging_to
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.core.sessions import Exchanges, SessionCalendar
 from gnn_assets.core.settings import Settings, load_config, read_settings
+from gnn_assets.monitoring.redaction import secrets_of
 from gnn_assets.registry.pointer import ChampionPointer
 from gnn_assets.store.cards import Cards
 from gnn_assets.store.checkpoints import Checkpoints
@@ -28,6 +31,7 @@ from gnn_assets.store.versions import Versions
 from gnn_assets.store.weights import WeightsStore
 
 SOURCES = sources.__name__
+_MEGABYTE = 1_000_000
 
 # Told how far a stage is: asset, share done (0 to 1), what it is doing.
 Progress = Callable[[str, float, str], None]
@@ -152,6 +156,23 @@ class Platform:
         )
 
     @cached_property
+    def log_file(self) -> LogFile:
+        """Where everything that happens is told, a line each."""
+        runtime = self.config.runtime
+        told = self.settings.alerts_heartbeat
+        heartbeat = [told.get_secret_value()] if told else []
+        secrets = secrets_of(
+            keys=self.settings.keys.values(),
+            addresses=[*self.settings.channels.values(), *heartbeat],
+        )
+        path = self.data / "logs" / "gnn_assets.jsonl"
+        return LogFile(path, largest=int(runtime.log_megabytes * _MEGABYTE), kept=runtime.log_files, secrets=secrets)
+
+    def logging(self, **ids: str) -> AbstractContextManager[None]:
+        """A block whose lines go to this platform's log, with these ids; see `core.logs`."""
+        return logging_to(self.log_file, **ids)
+
+    @cached_property
     def cards(self) -> Cards:
         """The forecasts' cards."""
         return Cards(self.data / "lake" / "cards")
@@ -181,7 +202,8 @@ class Platform:
         """What the clock is, and whether the market is one at all, for people; it stands wherever a result is shown."""
         session = self.config.clock.session
         simulated = any(load_plugin(SOURCES, name).SIMULATED for name in self.config.bars.sources)
-        clock = "live" if session is None else f"static snapshot to {session}"
+        replayed = isinstance(self.clock, ReplayClock)
+        clock = "replay" if replayed else "live" if session is None else f"static snapshot to {session}"
         return f"{clock}, SIMULATED BARS" if simulated else clock
 
     def _calendar(self, *, until: date, exchange: str | None = None) -> SessionCalendar:

@@ -12,7 +12,8 @@ import polars as pl
 
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch
 from gnn_assets.defs.resources import Platform
-from gnn_assets.forecasts.schema import FORECASTS, SERVED_FORECASTS
+from gnn_assets.forecasts.schema import FORECASTS, SERVED_BEFORE_DEGRADED, SERVED_FORECASTS
+from gnn_assets.store.schema import Table
 
 _NOT_WHOLE = (CorruptArtefact, MissingArtefact)
 
@@ -30,6 +31,7 @@ def enter_served(platform: Platform, *, run_id: str) -> None:
     Raises:
         LockTimeout, DiskFull: what is published stays; the next run enters it.
     """
+    _carry_over(platform, run_id=run_id)
     try:
         publication = platform.versions(FORECASTS.name).current()
         made = platform.lake.read(FORECASTS, version=publication.version) if publication else FORECASTS.empty()
@@ -47,13 +49,28 @@ def enter_served(platform: Platform, *, run_id: str) -> None:
     platform.lake.upsert(SERVED_FORECASTS, newest, run_id=run_id, reduce=lambda rows: rows.filter(stays))
 
 
+def _carry_over(platform: Platform, *, run_id: str) -> None:
+    """Keeps what a release before the column `degraded` served; whether it was, nobody told, and nothing is invented."""
+    try:
+        manifest = platform.lake.manifest(SERVED_FORECASTS)
+    except _NOT_WHOLE:
+        return  # mended below
+    if manifest is None or manifest.schema_version != SERVED_BEFORE_DEGRADED.schema_version:
+        return
+    _mend(platform, run_id=run_id, table=SERVED_BEFORE_DEGRADED)
+    before = platform.lake.read(SERVED_BEFORE_DEGRADED)
+    unknown = pl.lit(None, dtype=pl.Boolean)
+    rows = SERVED_FORECASTS.conform(before.with_columns(degraded=unknown))
+    platform.lake.publish(SERVED_FORECASTS, rows, lineage=None, data_end=None, run_id=run_id)
+
+
 def _fill_at(platform: Platform, session: date) -> datetime:
     """Moment at which what is forecast is traded: the open or the close of the fill's session, without any grace."""
     calendar = platform.calendar
     return calendar.open_at(session) if platform.config.execution.fill == "open_next" else calendar.close_at(session)
 
 
-def _mend(platform: Platform, *, run_id: str) -> None:
+def _mend(platform: Platform, *, run_id: str, table: Table = SERVED_FORECASTS) -> None:
     """Where a month is damaged, leaves it out and tells; the others stay.
 
     An upsert would go back to a publication that is whole, and months lie in every publication since.
@@ -61,16 +78,16 @@ def _mend(platform: Platform, *, run_id: str) -> None:
     manifest = None
     # Without it no month can be found: the upsert takes the newest publication that is whole.
     with suppress(*_NOT_WHOLE):
-        manifest = platform.lake.manifest(SERVED_FORECASTS)
-    whole, lost = [SERVED_FORECASTS.empty()], []
+        manifest = platform.lake.manifest(table)
+    whole, lost = [table.empty()], []
     for file in manifest.files if manifest else ():
         year, month = (int(part) for part in file.month.split("-"))
         first, last = date(year, month, 1), date(year, month, monthrange(year, month)[1])
         try:
-            whole.append(platform.lake.read(SERVED_FORECASTS, first=first, last=last))
+            whole.append(platform.lake.read(table, first=first, last=last))
         except _NOT_WHOLE:
             lost.append(file.month)
     if lost:
-        platform.lake.publish(SERVED_FORECASTS, pl.concat(whole), lineage=None, data_end=None, run_id=run_id)
+        platform.lake.publish(table, pl.concat(whole), lineage=None, data_end=None, run_id=run_id)
         reason = f"what was served in {', '.join(lost)} is damaged and left out; its files are in quarantine"
         platform.ledger.append("events", {"event": "served_lost", "asset": FORECASTS.name, "reason": reason})

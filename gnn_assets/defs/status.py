@@ -15,6 +15,10 @@ from gnn_assets.monitoring.ages import age_check
 from gnn_assets.registry.pointer import Champion
 from gnn_assets.store.sealed import read_sealed
 
+# Of forecasts that are not late, whoever made them.
+_FRESH = ("ok", "degraded")
+_SHOWN = 12  # digits of a version that people see
+
 
 def platform_status(platform: Platform) -> dict[str, Any]:
     """Age, limit, version and data end of every asset, and the champion.
@@ -97,10 +101,33 @@ def stale_sentence(platform: Platform, asset: str) -> str:
         old = "the clock is behind the data" if row["age_hours"] is None else f"{row['age_hours']:.1f} h old"
         return f"at most {row['limit_hours']:g} h of market age, was {old} (data to {row['data_end']})"
     if asset == FORECASTS.name and row["version"]:
-        newest = platform.lake.read(FORECASTS, columns=("session", "status")).sort("session").tail(1)
-        status = newest["status"].to_list()
-        return f"forecasts of status ok, was {status[0]}" if status not in ([], ["ok"]) else ""
+        newest = _newest_forecast(platform)
+        if newest and newest["status"] not in _FRESH:
+            return f"forecasts of status ok, was {newest['status']}"
     return ""
+
+
+def degraded_sentence(platform: Platform, asset: str) -> str:
+    """Who serves instead of the chosen champion: "expected ..., was ..."; empty if that one does.
+
+    Such forecasts are sound and fresh, and may be acted on by whoever knows it.
+
+    Args:
+        platform: the opened platform.
+        asset: a table; only the forecasts are made by anybody.
+    """
+    if asset != FORECASTS.name:
+        return ""
+    newest = _newest_forecast(platform)
+    if not newest or not newest["degraded"]:
+        return ""
+    return f"forecasts by the chosen champion, was {newest['served_by']} of {newest['champion'][:_SHOWN]}"
+
+
+def _newest_forecast(platform: Platform) -> dict[str, Any]:
+    columns = ("session", "status", "degraded", "served_by", "champion")
+    newest = platform.lake.read(FORECASTS, columns=columns).sort("session").tail(1)
+    return newest.row(0, named=True) if newest.height else {}
 
 
 def _asset_status(platform: Platform, asset: str, champion: Champion | None) -> dict[str, Any]:

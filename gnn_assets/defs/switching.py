@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
 from gnn_assets.core.clock import LiveClock
@@ -27,6 +28,7 @@ from gnn_assets.defs.moving import enter_moves, event_of, move_champion, tell_mo
 from gnn_assets.defs.resources import Platform
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.monitoring.reasons import Reason
 from gnn_assets.registry.pointer import Champion, Move
 from gnn_assets.registry.switch import (
     MANUAL,
@@ -167,8 +169,31 @@ def promote_by_hand(platform: Platform, version: str, *, reason: str) -> Switche
     return _switch(platform, record, before=before, rule=MANUAL, reason=reason)
 
 
+def fault_of(platform: Platform) -> str:
+    """For which fault of another the platform put the present champion in place; empty where it was chosen.
+
+    Chosen is whom the gate or a person put there, or a person confirmed since; and whom the platform went back to
+    because it has beaten the one after it, as that is a judgement on evidence, like the gate's, and no fault.
+
+    Raises:
+        CorruptArtefact: if the ledger is damaged.
+    """
+    champion = platform.champion.current()
+    if champion is None or champion.by != PLATFORM or champion.reason.startswith(Reason.CHAMPION_BEATEN):
+        return ""
+    decided = datetime.fromisoformat(champion.decided_at)
+    confirmed = (
+        decision.version == champion.version and datetime.fromisoformat(decision.decided_at) > decided
+        for decision in decisions(platform)
+    )
+    return "" if any(confirmed) else champion.reason
+
+
 def to_follow(platform: Platform) -> dict[str, str]:
-    """What still shows another champion than the pointer names: asset → that champion's version, or "none"."""
+    """What still shows another champion than the pointer names: asset → that champion's version, or "none".
+
+    Forecasts of the champion that say it stands in for another show another, once somebody has chosen it.
+    """
     served = platform.champion.current()
     if served is None:
         return {}
@@ -177,8 +202,10 @@ def to_follow(platform: Platform) -> dict[str, str]:
         mirrored = platform.mirrored.current()
         shown["mlflow_mirror"] = mirrored.version if mirrored else "none"
     with suppress(StoreError):
-        made = platform.lake.read(FORECASTS, columns=["champion", "session"]).sort("session")
-        shown[FORECASTS.name] = made["champion"][-1] if made.height else "none"
+        made = platform.lake.read(FORECASTS, columns=["champion", "session", "served_by", "degraded"]).sort("session")
+        newest = made.row(-1, named=True) if made.height else {"champion": "none", "degraded": False}
+        stood_in = newest["degraded"] and newest["served_by"].startswith(f"{served.model}/")
+        shown[FORECASTS.name] = "none" if stood_in and not fault_of(platform) else newest["champion"]
     return {asset: version for asset, version in shown.items() if version != served.version}
 
 

@@ -11,9 +11,11 @@ from gnn_assets.core.config import Config, restored
 from gnn_assets.core.errors import MissingArtefact, VerificationFailed
 from gnn_assets.defs.recipe import forecast_code_version, served_champion
 from gnn_assets.defs.resources import Platform
+from gnn_assets.forecasts.publish import Served, untrained
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.forecasts.verify import Verification, compare, recompute
 from gnn_assets.models.runtime import start
+from gnn_assets.models.variants import untrained_part
 from gnn_assets.registry.pointer import Champion
 
 
@@ -44,11 +46,12 @@ def verify_session(platform: Platform, session: date) -> Verification:
         VerificationFailed: if any bit differs.
     """
     card = card_of(platform, session)
-    config = _config_of(card, platform.config)
+    config = config_of(card, platform.config)
     threads = start(threads=card["threads"], cache=platform.data / "cache" / "xla")
     again = recomputed(platform, card)
+    code = forecast_code_version(config, model=card["model"])
     published = platform.lake.read(FORECASTS).filter(pl.col("session") == session)
-    outcome = compare(card, again, published=published, code_version=forecast_code_version(config), threads=threads)
+    outcome = compare(card, again, published=published, code_version=code, threads=threads)
     if not outcome.matches:
         raise VerificationFailed(outcome.sentence)
     return outcome
@@ -66,22 +69,29 @@ def recomputed(platform: Platform, card: Mapping[str, Any]) -> pl.DataFrame:
         # Append-only, and the card's moment cuts off what came later.
         actions=platform.lake.read(CORPORATE_ACTIONS),
         universe=platform.lake.read(UNIVERSE, version=card["versions"]["universe"]),
-        served=served_champion(platform, _champion_of(card)),
+        served=_served_by(platform, card),
         exchanges=platform.exchanges,
-        config=_config_of(card, platform.config),
+        config=config_of(card, platform.config),
     )
 
 
-def _config_of(card: Mapping[str, Any], config: Config) -> Config:
+def config_of(card: Mapping[str, Any], config: Config) -> Config:
     """The configuration the card names: what changed since must not count."""
     return restored(config, card["config"])
+
+
+def _served_by(platform: Platform, card: Mapping[str, Any]) -> Served:
+    """Who made the forecasts, from what the card names alone."""
+    if card["part"] == untrained_part(card["model"]):
+        return untrained(card["model"], version=card["champion"], verdict=card["verdict"])
+    return served_champion(platform, _champion_of(card))
 
 
 def _champion_of(card: Mapping[str, Any]) -> Champion:
     """The part of the champion's record that a forecast depends on."""
     return Champion(
         version=card["versions"]["gnn_weights"],
-        model=card["config"]["models"]["candidate"],
+        model=card["model"],
         rule="",
         reason="",
         verdict=card["verdict"],

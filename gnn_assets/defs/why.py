@@ -176,10 +176,17 @@ def fate_of(platform: Platform, training: Training, *, ended: Callable[[str], bo
     return "failed" if platform.clock.now() >= training.asked_at + waits else "asked"
 
 
-def told_of(platform: Platform, asset: str) -> list[dict[str, Any]]:
-    """Every event of the ledger that says what became of an asset, oldest first: made and why, refused, failed."""
+def told_of(platform: Platform, asset: str, *, also: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Every event of the ledger that says what became of an asset, oldest first: made and why, refused, failed.
+
+    Args:
+        platform: the opened platform.
+        asset: its name.
+        also: further events that are wanted.
+    """
+    kinds = {*_FATES, *also}
     return [
-        event for event in platform.ledger.read("events") if event.get("asset") == asset and event["event"] in _FATES
+        event for event in platform.ledger.read("events") if event.get("asset") == asset and event["event"] in kinds
     ]
 
 

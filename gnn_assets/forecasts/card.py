@@ -39,6 +39,7 @@ def make_card(
     rows: pl.DataFrame,
     *,
     nodes: Sequence[str],
+    model: str,
     versions: Mapping[str, str],
     part: str,
     known_at: str,
@@ -53,6 +54,7 @@ def make_card(
     Args:
         rows: FORECASTS rows of one session, ``card_id`` not yet filled.
         nodes: symbols of the graph, in the network's order.
+        model: who scored: the champion's own, or the baseline in its place.
         versions: data version of every table and of the weights the forecast was made from.
         part: part of the weights that scored.
         known_at: ISO moment up to which bars and their revisions counted.
@@ -76,8 +78,10 @@ def make_card(
         "source": first["source"],
         "champion": first["champion"],
         "served_by": first["served_by"],
+        "degraded": first["degraded"],
         "status": first["status"],
         "verdict": first["verdict"],
+        "model": model,
         "part": part,
         "nodes": list(nodes),
         "known_at": known_at,

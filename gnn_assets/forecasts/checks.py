@@ -12,6 +12,7 @@ from gnn_assets.forecasts.card import rows_hash
 
 # Those that judge who forecast: what dates, graphs and coverage say is about the data.
 MODEL_CHECKS = ("forecasts_finite", "forecasts_in_interval", "forecasts_in_range")
+FORECAST_CHECKS = (*MODEL_CHECKS, "forecasts_dated", "graph_is_fresh", "symbols_covered")
 
 
 def forecast_checks(

@@ -25,6 +25,7 @@ def forecast_frame(
     graph_session: date,
     sources: Mapping[str, str],
     served_by: str,
+    degraded: bool,
     status: str,
     verdict: str,
 ) -> pl.DataFrame:
@@ -44,7 +45,8 @@ def forecast_frame(
         graph_session: session of the graph it scored on.
         sources: symbol → whose bars its newest return is from.
         served_by: part of the weights that scored.
-        status: ok, stale, degraded or missing.
+        degraded: whether somebody else than the chosen champion scored.
+        status: ok, stale or degraded.
         verdict: word on the champion.
 
     Returns:
@@ -73,6 +75,7 @@ def forecast_frame(
                 "graph_session": graph_session,
                 "source": pl.Series([sources[symbols[place]] for place in scored], dtype=pl.String),
                 "served_by": served_by,
+                "degraded": degraded,
                 "status": status,
                 "verdict": verdict,
                 "card_id": "",

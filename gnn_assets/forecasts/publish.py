@@ -4,21 +4,23 @@ The same function makes a forecast the first time and when its card is verified:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from gnn_assets.core.config import Config
-from gnn_assets.core.errors import DataError
+from gnn_assets.core.errors import DataError, MissingArtefact
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.forecasts.calibrate import Calibration, fit_calibration
 from gnn_assets.forecasts.predict import forecast_frame
 from gnn_assets.models.candidate import predict_sessions
-from gnn_assets.models.dataset import Dataset
-from gnn_assets.models.variants import refit_part
+from gnn_assets.models.dataset import Dataset, scored
+from gnn_assets.models.schema import OOS_PREDICTIONS
+from gnn_assets.models.variants import refit_part, untrained_part
 from gnn_assets.store.panel import to_panel
 
 
@@ -28,11 +30,11 @@ class Served:
 
     Args:
         version: gnn_weights version.
-        model: plug-in that scores.
+        model: who scores: the champion's own, or one of its baselines.
         verdict: word on its backtest.
-        facts: the weights' manifest facts.
+        facts: the weights' manifest facts; none where it is served without weights.
         load_part: name of a part → its arrays, verified.
-        predictions: the model's own `oos_predictions` rows.
+        predictions: the model's own `oos_predictions` rows; none likewise, and it scores the past anew.
     """
 
     version: str
@@ -41,6 +43,11 @@ class Served:
     facts: Mapping[str, Any]
     load_part: Callable[[str], Mapping[str, np.ndarray]]
     predictions: pl.DataFrame
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it is a model with nothing to train, served without weights because they are gone."""
+        return not self.facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +80,30 @@ class SessionForecasts:
     calibration: Calibration
 
 
+def untrained(model: str, *, version: str, verdict: str) -> Served:
+    """A model with nothing to train, served without any weights.
+
+    Args:
+        model: of the zoo.
+        version: gnn_weights version of the champion in whose place it stands.
+        verdict: word on that champion's backtest.
+    """
+
+    def load_part(part: str) -> Mapping[str, np.ndarray]:
+        raise MissingArtefact.of(
+            f"part {part}", expected="a model with nothing to train", was="one that needs weights", do="restore them"
+        )
+
+    return Served(
+        version=version,
+        model=model,
+        verdict=verdict,
+        facts={},
+        load_part=load_part,
+        predictions=OOS_PREDICTIONS.empty(),
+    )
+
+
 def part_for(session: date, *, facts: Mapping[str, Any], model: str) -> str:
     """The part of the weights that may score a session without having seen its outcome.
 
@@ -103,30 +134,34 @@ def forecast_session(
     calendar: SessionCalendar,
     config: Config,
     status: str,
+    degraded: bool,
 ) -> SessionForecasts:
     """Forecasts of one session from what was known at its close.
 
     Args:
         session: last close that may be used; a row of `data`.
-        served: the champion.
+        served: the champion, or who serves in its place.
         market: as it was known at its close; rows after `session` are not read.
         calendar: the exchange's sessions.
         config: models, execution and forecasts are used.
-        status: ok, stale, degraded or missing.
+        status: ok, stale or degraded.
+        degraded: whether `served` is not the chosen champion.
 
     Known at: the session's close plus grace.
 
     Raises:
         DataError: if no part may score the session, or too few outcomes are known for a calibration.
+        ModelError: if the model raises, or needs weights where there are none.
     """
     data = market.data
     row = data.sessions.index(session)
-    part = part_for(session, facts=served.facts, model=served.model)
+    own = untrained_part(served.model)
+    part = own if served.untrained else part_for(session, facts=served.facts, model=served.model)
     scores = predict_sessions(
         served.load_part, data, model=served.model, part=part, sessions=range(row, row + 1), config=config.models
     )
     calibration = fit_calibration(
-        to_panel(served.predictions, "score", sessions=data.sessions, symbols=data.symbols),
+        _past_scores(served, data, until=row, config=config),
         market.fill_returns_TxN,
         sessions=data.sessions,
         session=session,
@@ -145,6 +180,7 @@ def forecast_session(
         graph_session=session,
         sources=market.sources,
         served_by=part,
+        degraded=degraded,
         status=status,
         verdict=served.verdict,
     )
@@ -155,6 +191,28 @@ def sessions_to_publish(sessions: Sequence[date], *, facts: Mapping[str, Any], m
     """The newest session and up to `history` before it that some part of the weights may score."""
     first = min(first for first, _ in _tested(facts, model).values())
     return [session for session in sessions[-(history + 1) :] if session >= first]
+
+
+def _past_scores(served: Served, data: Dataset, *, until: int, config: Config) -> Float[np.ndarray, "T N"]:
+    """What the model said of each session before it knew the outcome; NaN where it said nothing.
+
+    A model with nothing to train has seen no outcome anywhere: all of the past is out of sample for it. Whom it scored
+    then is told from returns alone, as data that are made for one session have features of no other.
+    """
+    if not served.untrained:
+        return to_panel(served.predictions, "score", sessions=data.sessions, symbols=data.symbols)
+    features = data.recipe.features
+    mask_TxN = scored(data.bars.close_return_TxN, history=features.history, min_share=features.min_share)
+    scores_TxN = np.full(mask_TxN.shape, np.nan)
+    scores_TxN[: until + 1] = predict_sessions(
+        served.load_part,
+        replace(data, mask_TxN=mask_TxN),
+        model=served.model,
+        part=untrained_part(served.model),
+        sessions=range(until + 1),
+        config=config.models,
+    )
+    return scores_TxN
 
 
 def _tested(facts: Mapping[str, Any], model: str) -> dict[str, tuple[date, date]]:

@@ -23,11 +23,13 @@ FORECASTS = Table(
         "graph_session": pl.Date,
         "source": pl.String,
         "served_by": pl.String,
+        "degraded": pl.Boolean,
         "status": pl.String,
         "verdict": pl.String,
         "card_id": pl.String,
     },
     key=("session", "symbol", "horizon"),
+    schema_version=2,
     descriptions={
         "session": "last close the forecast used",
         "horizon": "sessions from fill to the end of the target",
@@ -40,8 +42,11 @@ FORECASTS = Table(
         "target_end": "session at whose fill price the target ends",
         "champion": "gnn_weights version that was served",
         "source": "whose bars the symbol's newest return is from",
-        "served_by": "part of the weights that scored: `refit`, or the fold that had not seen the session",
-        "status": "ok, stale, degraded or missing",
+        "served_by": "model and part of the weights that scored: its refit, or the fold that had not seen the session; "
+        "`untrained` for a baseline that was served without the weights",
+        "degraded": "True: not by a champion that the gate or a person chose, but by a former one that the platform went "
+        "back to for a fault, or by a baseline in the champion's place; null in what releases before this column served",
+        "status": "ok; stale: older than the limit, whoever serves; degraded: fresh, and not by the chosen champion",
         "verdict": "verdict on the champion when it was published",
         "card_id": "the forecast's card: everything needed to recompute it bit for bit",
     },
@@ -49,6 +54,12 @@ FORECASTS = Table(
 
 # What was served at each session: FORECASTS holds the newest session, and past ones made anew by the present champion.
 SERVED_FORECASTS = replace(FORECASTS, name="served_forecasts", monthly=True)
+# As releases before the column `degraded` kept it: read once more, to be carried over.
+SERVED_BEFORE_DEGRADED = replace(
+    SERVED_FORECASTS,
+    columns={name: dtype for name, dtype in FORECASTS.columns.items() if name != "degraded"},
+    schema_version=1,
+)
 
 FORECAST_SCORES = Table(
     name="forecast_scores",
@@ -73,7 +84,8 @@ FORECAST_SCORES = Table(
     descriptions={
         "session": "last close the forecast used",
         "horizon": "sessions from fill to the end of the target",
-        "version": "gnn_weights version that scored: champion, challenger or retired",
+        "version": "gnn_weights version that scored: champion, challenger or retired; `<model>/<version>` for a baseline that "
+        "stood in for that champion",
         "served": "whether this is what was served; what was not is what the version would have said",
         "score": "unitless; higher means a higher expected return",
         "expected_return": "log return from fill to target end, as it was forecast; null for a score without calibration",

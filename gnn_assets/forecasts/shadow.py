@@ -17,7 +17,7 @@ from gnn_assets.core.config import ExecutionConfig
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.store.panel import from_panel
 
-Role = Literal["champion", "former", "refused", "candidate"]
+Role = Literal["champion", "former", "refused", "candidate", "baseline"]
 
 _LEDGER = {
     "since": pl.Date,
@@ -98,13 +98,15 @@ def role_of(version: str, *, champion: str | None, former: Sequence[str], events
     """What a version is today.
 
     Args:
-        version: of gnn_weights.
+        version: of gnn_weights; `<model>/<version>` for a baseline that stood in for that one.
         champion: who is served; None for nobody.
         former: every version that was ever served.
         events: the ledger's, oldest first.
     """
     if version == champion:
         return "champion"
+    if "/" in version:
+        return "baseline"
     if version in former:
         return "former"
     refused = any(event["event"] == "refused" and event["candidate"] == version for event in events)

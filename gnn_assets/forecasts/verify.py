@@ -85,6 +85,7 @@ def recompute(
         calendar=exchanges.primary,
         config=config,
         status=card["status"],
+        degraded=card["degraded"],
     ).rows
 
 

@@ -17,7 +17,7 @@ import polars as pl
 from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.config import ModelsConfig
-from gnn_assets.core.errors import DataError, ModelError
+from gnn_assets.core.errors import DataError, GnnAssetsError, ModelError
 from gnn_assets.core.folds import Fold, walk_forward
 from gnn_assets.models.chain import Plan, foretelling, train_chain
 from gnn_assets.models.checkpoint import NO_CHECKPOINT, Checkpoint
@@ -146,7 +146,7 @@ def predict_sessions(
         others are asked for with it.
 
     Raises:
-        ModelError: if the configuration has no such model.
+        ModelError: if the configuration has no such model, or the plug-in raises.
         WeightsMismatch: if the arrays do not fit the model.
     """
     variant = variant_of(model, config)
@@ -219,7 +219,17 @@ def _scores(
 ) -> Float32[np.ndarray, "S N"]:
     plugin = variant.load()
     arrays = load_part(part) if plugin.expected_shapes(seen, config) else {}
-    return plugin.predict(arrays, seen, sessions=sessions, config=config)
+    try:
+        return plugin.predict(arrays, seen, sessions=sessions, config=config)
+    except (GnnAssetsError, MemoryError, OSError):
+        raise  # it says whose fault it is, or is the machine's
+    except Exception as error:  # a plug-in is anybody's code, and whoever asks may ask another one
+        raise ModelError.of(
+            f"model {variant.model}",
+            expected="scores",
+            was=f"{type(error).__name__}: {error}",
+            do="mend the plug-in, or serve another",
+        ) from error
 
 
 def _unheard(share: float, text: str) -> None:

@@ -73,6 +73,11 @@ def refit_part(model: str) -> str:
     return f"{model}/refit"
 
 
+def untrained_part(model: str) -> str:
+    """What stands for a part where a model with nothing to train scores without any weights."""
+    return f"{model}/untrained"
+
+
 def expected_shapes(data: Dataset, *, part: str, config: ModelsConfig) -> Shapes:
     """Name → (shape, dtype) of a part's arrays; empty for a model with nothing to train.
 

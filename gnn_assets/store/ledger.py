@@ -14,10 +14,12 @@ from typing import Any, Literal
 from gnn_assets.core.clock import Clock
 from gnn_assets.core.errors import CorruptArtefact, PointerConflict, StoreError
 from gnn_assets.core.hashing import canonical_json, json_hash
+from gnn_assets.core.logs import get_log
 from gnn_assets.store.files import failpoint, locked, refusal_named, sync_folder
 
-Kind = Literal["trials", "events", "decisions"]
+Kind = Literal["trials", "events", "decisions", "alerts"]
 _OWN = ("id", "recorded_at")
+_log = get_log()
 _ID = 16  # hex digits of a record's id
 
 
@@ -78,6 +80,8 @@ class Ledger:
             finally:
                 os.close(descriptor)
             sync_folder(self.folder)
+        # Everything that is decided, moved or told comes through here.
+        _log.info("ledger_entry", kind=kind, id=checksum[:_ID], entry=record)
         return checksum[:_ID]
 
     def read(self, kind: Kind) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from gnn_assets.core.errors import (
     UnknownSymbol,
     Upstream,
 )
+from gnn_assets.core.logs import LogFile, logging_to
 from gnn_assets_tests.bars.asking import (
     FAILOVER,
     FIRST,
@@ -614,3 +615,29 @@ def test_each_symbol_is_served_once_or_named_once_and_asked_of_each_source_once(
     done = [told[0] for told in desk.told]
     assert done == sorted(done)
     assert done[-1:] == ([count] if count else [])
+
+
+def test_what_goes_wrong_with_a_request_is_in_the_log_with_its_source_and_symbol(tmp_path):
+    """Each further try, each ask that failed for good, and each change of a breaker."""
+    clock, desk, file = HandClock(), Desk(), LogFile(tmp_path / "log", largest=10**9, kept=1)
+
+    def down(_):
+        raise Upstream("primary: expected an answer, was 503; try later.")
+
+    def lacks_one(ask):
+        return {"S001": NoData("S001: nothing.")} if "S001" in ask.symbols else None
+
+    chain = [opened("primary", clock, down), opened("second", clock, lacks_one)]
+    with logging_to(file, run="r1"):
+        desk.gather(needs_of(8), chain, clock)
+    lines = list(file.lines())
+    events = [(line["event"], line["source"], line["symbol"]) for line in lines]
+    assert events[:2] == [("request_retried", "primary", "S000")] * 2
+    failed = [line for line in lines if line["event"] == "request_failed"]
+    assert {line["source"] for line in failed} == {"primary"}
+    assert failed[0]["reason"] == "primary: expected an answer, was 503; try later."
+    (changed,) = (line for line in lines if line["event"] == "breaker_changed")
+    assert (changed["before"], changed["now"], changed["source"]) == ("closed", "open", "primary")
+    (lost,) = (line for line in lines if line["event"] == "symbols_failed")
+    assert (lost["source"], lost["reasons"]) == ("second", {"S001": "S001: nothing."})
+    assert {line["run"] for line in lines} == {"r1"}

@@ -90,7 +90,18 @@ def test_the_known_variables_are_read(home, monkeypatch):
         "massive_key": None,
         "alpaca_key": None,
         "alpaca_secret": None,
+        "alerts": {},
+        "alerts_heartbeat": None,
     }
+
+
+def test_channels_of_alerts_are_read_and_shown_to_nobody(home, monkeypatch):
+    monkeypatch.setenv("GNN_ASSETS_ALERTS", '{"team": "slack://canary-1", "mail": "mailtos://canary-2"}')
+    monkeypatch.setenv("GNN_ASSETS_ALERTS_HEARTBEAT", "https://canary-3")
+    settings = read_settings()
+    assert settings.channels == {"team": "slack://canary-1", "mail": "mailtos://canary-2"}
+    assert "canary" not in repr(settings)
+    assert "canary" not in str(settings.model_dump())
 
 
 def test_secrets_are_read_and_shown_to_nobody(home, monkeypatch):

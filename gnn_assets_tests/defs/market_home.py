@@ -31,7 +31,7 @@ from gnn_assets.core.config import build_config
 from gnn_assets.core.sessions import SessionCalendar
 from gnn_assets.core.settings import Settings
 from gnn_assets.definitions import build_definitions
-from gnn_assets.defs.operate import _failures as step_failures
+from gnn_assets.defs.operate import failures_of as step_failures
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.status import platform_status
 from gnn_assets.store.schema import Table

@@ -18,7 +18,7 @@ from gnn_assets.core.config import build_config
 from gnn_assets.core.settings import Settings
 from gnn_assets.definitions import build_definitions
 from gnn_assets.defs import mirror as mirror_asset
-from gnn_assets.defs.operate import _failures as step_failures
+from gnn_assets.defs.operate import failures_of as step_failures
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.switching import move_champion
 from gnn_assets.forecasts.schema import FORECASTS

@@ -51,7 +51,7 @@ def lineage(**inputs: str) -> Lineage:
 
 def rows_of(table: Table, **columns: Any) -> pl.DataFrame:
     """Rows that fit a table's contract: a session each, zeros and blanks where nothing is said."""
-    blank = {pl.String: "", pl.Date: SESSIONS[0]}
+    blank = {pl.String: "", pl.Date: SESSIONS[0], pl.Boolean: False}
     filled = {
         name: columns.get(name, SESSIONS if name == "session" else [blank.get(dtype, 0)] * len(SESSIONS))
         for name, dtype in table.columns.items()

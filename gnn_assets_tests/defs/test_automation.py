@@ -282,3 +282,113 @@ def test_a_change_is_kept_until_everything_above_is_there(instance):
     assert flow.tick() == {"child"}
     flow.run("child")
     assert [flow.tick(), flow.tick()] == [set(), set()]
+
+
+# ---- the wave of a session ---------------------------------------------------------------------------------------
+
+WAVE = {
+    "market_bars": (),
+    "returns": ("market_bars",),
+    "correlation_graphs": ("returns",),
+    "forecasts": ("market_bars", "returns", "correlation_graphs", "champion"),
+    "forecast_scores": ("returns", "forecasts"),
+    "retrain_decision": ("market_bars", "correlation_graphs", "forecasts", "forecast_scores"),
+    "gnn_weights": ("correlation_graphs",),
+    "oos_predictions": ("gnn_weights",),
+    "portfolio_returns": ("oos_predictions",),
+    "backtest_scores": ("portfolio_returns",),
+    "champion": ("backtest_scores",),
+}
+
+
+class Wave:
+    """The assets of a session with their real conditions, and content that the test decides."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.config, self.instance, self.cursor = build_config("sample"), instance, None
+        self.content, self.failing, self.minute = dict.fromkeys(WAVE, "1"), set(), 0
+
+        def make(name: str, deps: tuple[str, ...]) -> dg.AssetsDefinition:
+            @dg.asset(
+                name=name,
+                deps=deps,
+                automation_condition=condition_for(name, has_deps=bool(deps), config=self.config),
+            )
+            def asset() -> dg.MaterializeResult:
+                assert name not in self.failing
+                return dg.MaterializeResult(data_version=dg.DataVersion(self.content[name]))
+
+            return asset
+
+        self.defs = dg.Definitions(assets=[make(name, deps) for name, deps in WAVE.items()])
+        self.run(*WAVE)
+        while self.tick():
+            pass
+
+    def run(self, *names: str) -> None:
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=dg.AssetSelection.assets(*names).resolve(self.defs.resolve_asset_graph())
+        )
+        job.execute_in_process(instance=self.instance, raise_on_error=False)
+
+    def tick(self) -> set[str]:
+        """One evaluation a minute later, and a run of what it asks for."""
+        self.minute += 1
+        found = dg.evaluate_automation_conditions(
+            self.defs,
+            instance=self.instance,
+            cursor=self.cursor,
+            evaluation_time=START + timedelta(minutes=self.minute),
+        )
+        self.cursor = found.cursor
+        asked = {name for name in WAVE if found.get_num_requested(dg.AssetKey(name))}
+        if asked:
+            self.run(*asked)
+        return asked
+
+    def new_session(self) -> None:
+        # A decision without an order says nothing new.
+        self.content |= {name: f"{self.content[name]}+" for name in WAVE if name != "retrain_decision"}
+        self.run("market_bars")
+
+
+def test_a_session_goes_down_asset_by_asset_and_makes_each_once(instance):
+    wave = Wave(instance)
+    wave.new_session()
+    assert [wave.tick() for _ in range(6)] == [
+        {"returns"},
+        {"correlation_graphs"},
+        {"forecasts"},
+        {"forecast_scores"},
+        {"retrain_decision"},
+        set(),
+    ]
+
+
+def test_what_waits_does_not_wait_for_what_failed(instance):
+    wave = Wave(instance)
+    wave.failing = {"correlation_graphs"}
+    wave.new_session()
+    asked = [wave.tick() for _ in range(6)]
+    assert asked[:3] == [{"returns"}, {"correlation_graphs"}, {"forecasts"}]
+    assert {"retrain_decision"} in asked
+
+
+def test_a_session_does_not_wait_for_a_challenger(instance):
+    wave = Wave(instance)
+    wave.content["gnn_weights"] = "2"
+    wave.run("gnn_weights")
+    wave.new_session()
+    assert wave.tick() == {"returns", "oos_predictions"}
+    assert "correlation_graphs" in wave.tick()
+    assert "forecasts" in wave.tick()
+
+
+def test_without_waiting_forecasts_are_made_on_the_graph_before(instance, monkeypatch):
+    """What the condition is for."""
+    from gnn_assets.defs import automation
+
+    monkeypatch.setattr(automation, "_above_is_next", dg.AutomationCondition.in_progress)
+    wave = Wave(instance)
+    wave.new_session()
+    assert "forecasts" in wave.tick()

@@ -27,7 +27,7 @@ from gnn_assets.defs import mirror as mirror_asset
 from gnn_assets.defs import models as models_assets
 from gnn_assets.defs import registry as registry_assets
 from gnn_assets.defs.io import current_version
-from gnn_assets.defs.operate import _failures as step_failures
+from gnn_assets.defs.operate import failures_of as step_failures
 from gnn_assets.defs.recipe import champion_config, recipe_hash
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.tables import TABLES

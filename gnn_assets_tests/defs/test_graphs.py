@@ -20,7 +20,7 @@ from gnn_assets.core.settings import Settings
 from gnn_assets.defs import bars, bars_report, plots
 from gnn_assets.defs import graphs as graphs_asset
 from gnn_assets.defs.io import stage_asset
-from gnn_assets.defs.operate import _failures as step_failures
+from gnn_assets.defs.operate import failures_of as step_failures
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.stage import Stage
 from gnn_assets.graphs.correlation import lookback_of, measured_neighbours

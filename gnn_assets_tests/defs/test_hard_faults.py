@@ -186,7 +186,10 @@ def test_where_nobody_is_whole_nothing_moves_and_the_last_good_forecasts_stay(pl
     before = platform.champion.moves()
     for _ in range(2):
         done = run(platform, "forecasts")
-        assert "No former champion does better on the same market: nothing was moved" in done.failures["forecasts"]
+        assert (
+            "No former champion does better on the same market, and no baseline: nothing was moved"
+            in done.failures["forecasts"]
+        )
     assert platform.champion.moves() == before
     assert events_of(platform, "rolled_back") == []
     assert served_on(platform) == {(NOVEMBER, versions[2])}

@@ -16,7 +16,8 @@ from gnn_assets.defs import forecasts as forecasts_assets
 from gnn_assets.defs.forecasts import ForecastsShelf
 from gnn_assets.defs.io import _told_version
 from gnn_assets.defs.resources import Platform
-from gnn_assets.forecasts.schema import FORECASTS, SERVED_FORECASTS
+from gnn_assets.forecasts.schema import FORECASTS, SERVED_BEFORE_DEGRADED, SERVED_FORECASTS
+from gnn_assets.store.schema import Table
 from gnn_assets.store.versions import Lineage
 
 # The last session of November, and the first of December.
@@ -65,6 +66,7 @@ def forecasts_of(platform, champion, newest, *, symbols="ABC", history=1):
             "graph_session": session,
             "source": "s",
             "served_by": "refit",
+            "degraded": False,
             "status": "ok",
             "verdict": "SCALE",
             "card_id": f"{champion} {session}",
@@ -235,3 +237,68 @@ def test_whatever_is_published_in_whatever_order_the_past_stays_what_it_was(tmp_
         publish(home, champion, DAYS[day])
         expected[DAYS[day]] = champion
         assert served(home) == expected
+
+
+# ---- a home of the release before the column `degraded` --------------------------------------------------------------
+
+# As that release declared it: written out here, so that no change of today's moves it.
+OLD = {
+    **dict.fromkeys(("session", "target_start", "target_end", "graph_session"), pl.Date),
+    **dict.fromkeys(("symbol", "champion", "source", "served_by", "status", "verdict", "card_id"), pl.String),
+    **dict.fromkeys(("expected_return", "lower", "upper"), pl.Float64),
+    "horizon": pl.Int16,
+    "score": pl.Float32,
+    "rank": pl.Int32,
+}
+OLD_ORDER = [name for name in FORECASTS.columns if name != "degraded"]
+
+
+def as_it_was(home, *, sessions):
+    """What the old release left: its forecasts of the last session, and all that it served."""
+    old = {
+        name: Table(
+            name=name,
+            columns={column: OLD[column] for column in OLD_ORDER},
+            key=("session", "symbol", "horizon"),
+            monthly=name == "served_forecasts",
+        )
+        for name in ("forecasts", "served_forecasts")
+    }
+    platform = platform_at(home, sessions[-1])
+    frames = [forecasts_of(platform, f"of {day}", day, history=0).drop("degraded") for day in sessions]
+    platform.lake.publish(old["forecasts"], frames[-1], lineage=lineage("old"), data_end=sessions[-1])
+    platform.lake.publish(old["served_forecasts"], pl.concat(frames), lineage=None, data_end=None)
+    return pl.concat(frames)
+
+
+def test_what_an_older_release_served_is_carried_over_by_the_next_run_to_the_row(tmp_path):
+    before = as_it_was(tmp_path, sessions=DAYS[:3])
+    platform = publish(tmp_path, "new", DAYS[3])
+    after = platform.lake.read(SERVED_FORECASTS)
+    assert served(tmp_path) == {**{day: f"of {day}" for day in DAYS[:3]}, DAYS[3]: "new"}
+    kept = after.filter(pl.col("session") < DAYS[3])
+    assert kept.drop("degraded").equals(SERVED_BEFORE_DEGRADED.conform(before))
+    # Nobody told then, and nothing is made up.
+    assert kept["degraded"].null_count() == kept.height
+    assert after.filter(pl.col("session") == DAYS[3])["degraded"].to_list() == [False] * 3
+    # Once is enough: a later run takes them as they are.
+    publish(tmp_path, "newer", DAYS[4])
+    assert platform.lake.read(SERVED_FORECASTS).filter(pl.col("session") < DAYS[4]).equals(after)
+
+
+def test_they_are_carried_over_though_no_forecast_can_be_made(tmp_path):
+    """A run whose champion cannot serve publishes nothing: what was served must not wait for it."""
+    as_it_was(tmp_path, sessions=DAYS[:3])
+    assert SHELF.reuse(run_of(platform_at(tmp_path, DAYS[3])), lineage("unknown")) is None
+    assert set(served(tmp_path)) == set(DAYS[:3])
+
+
+def test_of_a_damaged_month_an_older_release_wrote_the_other_months_are_carried_over(tmp_path):
+    as_it_was(tmp_path, sessions=DAYS[:4])
+    platform = platform_at(tmp_path, DAYS[3])
+    (november,) = (platform.lake.root / "served_forecasts" / "files").glob("2022-11-*")
+    november.chmod(0o644)
+    november.write_bytes(november.read_bytes()[:-1])
+    publish(tmp_path, "new", DAYS[4])
+    assert served(tmp_path) == {DAYS[3]: f"of {DAYS[3]}", DAYS[4]: "new"}
+    assert [event["event"] for event in platform.ledger.read("events")] == ["served_lost"]

@@ -23,7 +23,16 @@ from gnn_assets.defs import switching
 from gnn_assets.defs.candidates import first_scored, standings
 from gnn_assets.defs.clean_up import clean_up
 from gnn_assets.defs.resources import Platform
-from gnn_assets.defs.switching import decisions, event_of, move_champion, promote_by_hand, roll_back, tell_moves
+from gnn_assets.defs.switching import (
+    decisions,
+    event_of,
+    fault_of,
+    move_champion,
+    promote_by_hand,
+    roll_back,
+    roll_back_for,
+    tell_moves,
+)
 from gnn_assets.registry.switch import held_out
 from gnn_assets_tests.conftest import Home
 from gnn_assets_tests.defs.switching_home import (
@@ -172,6 +181,41 @@ def test_a_confirmation_holds_out_what_could_have_been_chosen_instead(platform, 
         *[(versions[1], "it is the best we have")] * 3,
         None,
     ]
+
+
+@pytest.mark.parametrize("end", ["confirmed", "promoted", "gate"])
+def test_gone_back_to_for_a_fault_a_champion_stands_in_until_the_gate_or_a_person_chooses(platform, versions, end):
+    first, second, third = versions
+    assert fault_of(platform) == ""
+    roll_back_for(platform, "bad_output: forecasts_finite 40 > 0 on 2022-12-05", version=second)
+    assert served(platform) == first
+    assert fault_of(platform) == "bad_output: forecasts_finite 40 > 0 on 2022-12-05"
+    if end == "gate":
+        move_champion(
+            platform,
+            judged(platform, third, rule="replace"),
+            expected=first,
+            lineage=lineage(),
+            run_id="run of the gate",
+        )
+    else:
+        promote_by_hand(platform, first if end == "confirmed" else third, reason="looked at it")
+    assert fault_of(platform) == ""
+
+
+def test_a_confirmation_of_before_the_fault_chooses_nobody(platform, versions):
+    first, second, _ = versions
+    roll_back(platform, first, reason="")
+    promote_by_hand(platform, first, reason="still the better one")
+    promote_by_hand(platform, second, reason="no")
+    roll_back_for(platform, "bad_output: no forecasts", version=second)
+    assert (served(platform), fault_of(platform)) == (first, "bad_output: no forecasts")
+
+
+def test_gone_back_to_because_it_was_better_a_champion_was_chosen(platform, versions):
+    """By a test on evidence, as the gate chooses: that is no fault of anybody."""
+    roll_back_for(platform, "champion_beaten 2.1 > 1.9: ICs of 60 sessions", version=versions[1])
+    assert (served(platform), fault_of(platform)) == (versions[0], "")
 
 
 def move_meanwhile(platform, version, before, monkeypatch):

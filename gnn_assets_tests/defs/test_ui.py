@@ -127,6 +127,7 @@ def test_the_ui_shows_every_asset_and_runs_everything_when_asked(home_copy):
             'repositoryLocationName: "gnn_assets"}) { ... on Sensors { results { name sensorState { status } } } } }'
         )["sensorsOrError"]["results"]
         assert {sensor["name"]: sensor["sensorState"]["status"] for sensor in sensors} == {
+            "alerts": "RUNNING",
             "automation": "RUNNING",
             "champion_switches": "RUNNING",
             "ended_runs": "RUNNING",

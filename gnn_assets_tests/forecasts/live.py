@@ -41,6 +41,7 @@ def forecast_rows(
             graph_session="session",
             source=pl.lit("simulated"),
             served_by=pl.lit("refit"),
+            degraded=pl.lit(False),
             status=pl.lit("ok"),
             verdict=pl.lit("SCALE"),
             card_id=pl.lit(""),

@@ -92,19 +92,23 @@ class Market:
             sources=sources_on(session, self.returns),
         )
 
-    def forecast(self, session: date, *, status: str = "ok") -> SessionForecasts:
+    def forecast(
+        self, session: date, *, served: Served | None = None, status: str = "ok", degraded: bool = False
+    ) -> SessionForecasts:
         return forecast_session(
             session,
-            served=self.served,
+            served=served or self.served,
             market=self.known(session),
             calendar=calendar(),
             config=CONFIG,
             status=status,
+            degraded=degraded,
         )
 
     def card(self, made: SessionForecasts, **changes: Any) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "nodes": self.data.symbols,
+            "model": self.served.model,
             "versions": {"market_bars": "b", "gnn_weights": self.served.version},
             "part": made.part,
             "known_at": NOW.isoformat(),

@@ -27,8 +27,9 @@ def test_a_card_names_what_the_forecast_was_made_from(card, made):
     first = made.rows.row(0, named=True)
     for name in ("session", "target_start", "target_end", "graph_session"):
         assert card[name] == str(first[name])
-    for name in ("horizon", "champion", "served_by", "source", "status", "verdict"):
+    for name in ("horizon", "champion", "served_by", "degraded", "source", "status", "verdict"):
         assert card[name] == first[name]
+    assert card["model"] == market().served.model
     assert card["part"] == made.part == first["served_by"]
     assert card["nodes"] == list(SYMBOLS)
     assert card["known_at"] == NOW.isoformat()

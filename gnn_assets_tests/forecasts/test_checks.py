@@ -135,6 +135,7 @@ def _frame(calendar, *, session=SESSION):
                 "target_end": calendar.offset(session, 6),
                 "source": "sample",
                 "served_by": "refit",
+                "degraded": False,
                 "status": "ok",
                 "verdict": "ITERATE",
                 "card_id": "c",

@@ -130,6 +130,7 @@ def published(run: StageRun, *, config=None) -> dict[date, pl.DataFrame]:
             calendar=run.platform.calendar,
             config=config,
             status="ok",
+            degraded=False,
         ).rows
         for session in SESSIONS
     }

@@ -85,10 +85,13 @@ def test_the_target_is_dated_by_the_exchanges_sessions(calendar, fill, start, en
 
 def test_where_a_forecast_comes_from_is_written_down_and_the_card_left_open(calendar):
     row = _forecast([1.0, 2.0, 3.0], calendar).row(0, named=True)
-    assert {name: row[name] for name in ("champion", "source", "served_by", "status", "verdict", "card_id")} == {
+    assert {
+        name: row[name] for name in ("champion", "source", "served_by", "degraded", "status", "verdict", "card_id")
+    } == {
         "champion": "w1",
         "source": "sample",
         "served_by": "refit",
+        "degraded": True,
         "status": "ok",
         "verdict": "ITERATE",
         "card_id": "",
@@ -121,6 +124,7 @@ def _forecast(scores, calendar, *, mask=None, execution=EXECUTION):
         graph_session=SESSION,
         sources=dict.fromkeys("ABCDEFGH", "sample"),
         served_by="refit",
+        degraded=True,
         status="ok",
         verdict="ITERATE",
     )

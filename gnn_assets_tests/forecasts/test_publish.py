@@ -137,6 +137,7 @@ def test_nothing_after_the_session_is_read():
         calendar=calendar(),
         config=CONFIG,
         status="ok",
+        degraded=False,
     )
     assert again.rows.equals(market().forecast(session).rows)
     assert again.calibration == market().forecast(session).calibration

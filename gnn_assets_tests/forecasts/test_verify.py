@@ -74,8 +74,8 @@ def test_a_forecast_comes_back_bit_for_bit(row):
     assert again(market().card(made)).equals(made.rows)
 
 
-def test_a_status_is_taken_from_the_card_because_it_told_of_that_day(card):
-    made = market().forecast(SESSION, status="stale")
+def test_status_and_fallback_are_taken_from_the_card_because_they_told_of_that_day(card):
+    made = market().forecast(SESSION, status="stale", degraded=True)
     assert again(market().card(made)).equals(made.rows)
 
 

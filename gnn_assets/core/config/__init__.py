@@ -4,6 +4,7 @@ No class in here carries a default: every number stands, with its unit, in one f
 refused by name. What others use of it, they import from this package.
 """
 
+from gnn_assets.core.config.alerts import AlertsConfig, RoutesConfig
 from gnn_assets.core.config.backtests import BacktestsConfig, RegimesConfig
 from gnn_assets.core.config.bars import BarsConfig, RulesConfig
 from gnn_assets.core.config.base import Name
@@ -35,6 +36,7 @@ from gnn_assets.core.execution import ExecutionConfig, Section
 __all__ = [
     "DEFAULTS_FILE",
     "AgeLimit",
+    "AlertsConfig",
     "AutomationConfig",
     "BacktestsConfig",
     "BarsConfig",
@@ -62,6 +64,7 @@ __all__ = [
     "RateConfig",
     "RegimesConfig",
     "RetrainConfig",
+    "RoutesConfig",
     "RulesConfig",
     "Section",
     "SimulatedConfig",

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError, model_validator
 
+from gnn_assets.core.config.alerts import AlertsConfig
 from gnn_assets.core.config.backtests import BacktestsConfig, VerdictConfig
 from gnn_assets.core.config.bars import BarsConfig, UniverseConfig
 from gnn_assets.core.config.base import CalendarConfig, ClockConfig
@@ -53,6 +54,7 @@ class Config(Section):
     drift: LiveDriftConfig
     retrain: RetrainConfig
     automation: AutomationConfig
+    alerts: AlertsConfig
 
     @model_validator(mode="after")
     def _who_left_is_followed_until_it_is_sold(self) -> "Config":

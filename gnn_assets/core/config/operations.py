@@ -59,6 +59,8 @@ class RuntimeConfig(Section):
     grace_hours: Positive
     retries: Annotated[int, Field(ge=0)]
     retry_delay_seconds: NonNegative
+    log_megabytes: Positive
+    log_files: Count
 
 
 class RetrainConfig(Section):
