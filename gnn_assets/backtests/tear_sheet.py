@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import polars as pl
 from markupsafe import Markup
@@ -45,6 +44,7 @@ from gnn_assets.backtests.tear_tables import (
 )
 from gnn_assets.backtests.verdict import BENCHMARK
 from gnn_assets.core.config import BacktestsConfig, ExecutionConfig
+from gnn_assets.core.pages import page_environment
 
 _WORST = 5  # falls that are named
 _ACROSS = 10  # horizons beside each other
@@ -320,10 +320,4 @@ def _decay_tables(told: Decay) -> list[Table]:
     return tables
 
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_ENVIRONMENT = page_environment(Path(__file__).parent)

@@ -252,7 +252,7 @@ class Walker:
             rows = served_portfolio(self.platform).filter(pl.col("session") >= self.first)
             if rows.height:
                 served, equal = (float((1 + rows[name]).product()) - 1 for name in ("net", "net_equal_weight"))
-                return served, equal
+                return _finite(served), _finite(equal)
         return None, None
 
     def _drift(self) -> Measured | None:

@@ -65,7 +65,7 @@ class Walked(_Record):
         runs: in order.
         versions: asset → data version at the end.
         measured: reason → its worst value.
-        decision: the newest decision's action: train, retry, hold, none.
+        decision: action of the newest order since the session before: train, retry; without one hold or none.
         why: its reasons, with value and limit; empty where there are none.
         cause: why it holds back; empty otherwise.
         events: what was entered in the ledger.
@@ -74,7 +74,7 @@ class Walked(_Record):
         market: gross return of equal weight from the replay's first session on (share).
         served: net return of what was served, likewise (share); None while nothing served has an outcome.
         equal_weight: net return of equal weight over the same sessions and costs (share); likewise.
-        drift: distance of the correlation graph from the one before, and its limit; None while not known.
+        drift: distance of the correlation graph from its reference, and its limit; None while not known.
     """
 
     session: date

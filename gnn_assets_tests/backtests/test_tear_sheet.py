@@ -1,5 +1,4 @@
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import polars as pl
@@ -14,54 +13,11 @@ from gnn_assets.backtests.tear_inputs import Inputs
 from gnn_assets.backtests.tear_sheet import tear_sheet
 from gnn_assets.backtests.trials import trials_behind
 from gnn_assets.backtests.verdict import judge_scores
+from gnn_assets_tests.html_page import Page
 
 MODEL = "graph_attention"
-VOID = {"meta", "br", "hr", "img", "input", "link", "source", "col", "base", "embed", "area", "wbr", "track"}
 LARGEST = 1_500_000
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=y>$\\frac{&amp;"
-
-
-class Page(HTMLParser):
-    """A page read as a browser does: every element closed in order, tables by their heading."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.attributes, self.tables = [], [], [], {}
-        self.texts, self._heading, self._cell = [], "", None
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "h2":
-            self._heading = ""
-        if tag == "tr":
-            self.tables.setdefault(self._heading, []).append([])
-        if tag in {"td", "th"}:
-            self.tables[self._heading][-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-        if "h2" in self.open:
-            self._heading += data
-        if self.open and self.open[-1] in {"td", "th"}:
-            self.tables[self._heading][-1][-1] += data
-
-    @property
-    def text(self):
-        return " ".join(self.texts)
 
 
 def made(market, *, sessions=None, trials=()):
