@@ -16,7 +16,7 @@ from gnn_assets_tests.defs.alert_home import everyone, platform_at, run_assets
 from gnn_assets_tests.defs.daemon_home import BIN, end, wait_for
 from gnn_assets_tests.monitoring.services import Answer, Services, free_port, services
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")]
+pytestmark = pytest.mark.slow
 
 FIFTY = [f"asset_{number:02d}" for number in range(50)]
 LONGEST = 15.0  # seconds from cause to message

@@ -21,7 +21,6 @@ from gnn_assets.defs.heartbeat import beat, read_heartbeat, silence
 from gnn_assets_tests.defs.alert_home import everyone, platform_at
 from gnn_assets_tests.monitoring.services import Answer, services
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 # What a platform is held to that looks every second.

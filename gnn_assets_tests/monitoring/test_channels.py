@@ -15,7 +15,6 @@ from gnn_assets.monitoring.outbox import Message
 from gnn_assets_tests.monitoring.services import Answer, Services, free_port, mail_server, services
 
 # apprise loads every service it knows, and one of their libraries an old module of Python's own.
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
 TELEGRAM = "tgram://123456789:abcdefg_hijklmnop/12315544"

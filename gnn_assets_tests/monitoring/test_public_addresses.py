@@ -15,7 +15,6 @@ from gnn_assets.monitoring.public_addresses import Guard, is_public, run_guarded
 from gnn_assets_tests.monitoring.services import Answer, Services, services
 from gnn_assets_tests.monitoring.test_channels import ALERT
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
 PUBLIC = "93.184.216.34"
 SPELLINGS = (
