@@ -45,7 +45,7 @@ def test_a_profile_changes_what_it_names_and_nothing_else():
 
 def test_an_unknown_profile_is_refused_with_those_that_exist():
     assert refusal(profile="smaple") == (
-        "profile: expected one of sample, live, wide, test, was 'smaple'; set GNN_ASSETS_PROFILE."
+        "profile: expected one of sample, live, wide, replay, test, was 'smaple'; set GNN_ASSETS_PROFILE."
     )
 
 
