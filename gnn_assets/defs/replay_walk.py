@@ -32,6 +32,7 @@ from gnn_assets.defs.operate import failures_of
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.why import MADE
 from gnn_assets.graphs.schema import GRAPH_DRIFT
+from gnn_assets.monitoring.alerts import waits
 from gnn_assets.monitoring.orders import RETRAIN_DECISION
 from gnn_assets.monitoring.walk import Happened, Measured, Ran, Walk, Walked
 
@@ -105,7 +106,7 @@ class Walker:
                 break
             self._clock.advance_to(self._clock.now() + _LATER)
             runs += self._wave()
-        alerts = look(platform, self.instance, now=self._clock.now()).titles
+        alerts = self._alerts()
         decided = self._decision()
         champion = platform.champion.current()
         self._market = (1 + self._market) * (1 + self._market_return(session)) - 1
@@ -165,6 +166,16 @@ class Walker:
         context = dg.build_sensor_context(instance=self.instance, resources={"platform": self.platform})
         answer = sensor(context)
         return answer if isinstance(answer, list) else []
+
+    def _alerts(self) -> list[str]:
+        """First lines of what people are told: nothing is sent."""
+        looked = look(self.platform, self.instance, now=self._clock.now())
+        wait = waits(looked.memory, now=self._clock.now(), config=self.platform.config.alerts)
+        if not wait:
+            return looked.titles
+        # What is grouped is told at the end of its time.
+        self._clock.advance_to(self._clock.now() + timedelta(seconds=wait))
+        return looked.titles + look(self.platform, self.instance, now=self._clock.now()).titles
 
     def _run(self, names: Sequence[str], tags: Mapping[str, str]) -> Ran:
         self._runs += 1
