@@ -21,7 +21,6 @@ from gnn_assets.defs.heartbeat import beat, read_heartbeat, silence
 from gnn_assets_tests.defs.alert_home import everyone, platform_at
 from gnn_assets_tests.monitoring.services import Answer, services
 
-
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 # What a platform is held to that looks every second.
 QUICK = {"look_seconds": 1, "sending_seconds": 0.5, "timeout_seconds": 0.5, "silence_seconds": 2.5, "group_seconds": 0}

@@ -25,7 +25,6 @@ from gnn_assets.store.files import locked
 from gnn_assets_tests.defs.alert_home import damage, everyone, platform_at, run_assets, store_sources
 from gnn_assets_tests.monitoring.services import Answer, free_port, mail_server, services
 
-
 DEAD_AT_ONCE = {"attempts": 1, "last_attempts": 1, "group_seconds": 0}
 
 

@@ -15,7 +15,6 @@ from gnn_assets.monitoring.public_addresses import Guard, is_public, run_guarded
 from gnn_assets_tests.monitoring.services import Answer, Services, services
 from gnn_assets_tests.monitoring.test_channels import ALERT
 
-
 PUBLIC = "93.184.216.34"
 SPELLINGS = (
     *("127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0.0.0.0", "127.255.255.254"),
