@@ -15,6 +15,7 @@ from gnn_assets.bars.fetched import VALUES
 from gnn_assets.bars.returns import returns_of
 from gnn_assets.bars.revisions import chosen, latest
 from gnn_assets.core.config import Config
+from gnn_assets.core.errors import DataError
 from gnn_assets.core.sessions import Exchanges
 from gnn_assets.forecasts.card import libraries, rows_hash
 from gnn_assets.forecasts.publish import Market, Served, forecast_session
@@ -116,6 +117,9 @@ def market_at(
         Features, graph, labels, fill returns and sources.
 
     Known at: the session's close plus grace.
+
+    Raises:
+        DataError: if no source of the configuration has a return up to the session.
     """
     calendar = exchanges.primary
     returns = returns_of(
@@ -130,6 +134,13 @@ def market_at(
         config=config.bars,
         known_at=known_at,
     )
+    if returns.is_empty():
+        raise DataError.of(
+            f"market of {session}",
+            expected=f"returns by {', '.join(config.bars.sources)}",
+            was="none",
+            do="ask the sources that it was made by then for their bars, or train anew",
+        )
     sessions = calendar.between(returns["session"].min(), session)  # ty: ignore[invalid-argument-type] - a Date column
     graphs = config.graphs
     close_return_TxN, fill_return_TxN = (

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from gnn_assets.bars.schema import CORPORATE_ACTIONS, UNIVERSE
+from gnn_assets.core.errors import DataError
 from gnn_assets.forecasts.card import libraries
 from gnn_assets.forecasts.verify import compare, recompute
 from gnn_assets_tests.forecasts.market import (
@@ -66,6 +67,12 @@ def made_again():
 
 
 # --- recompute -------------------------------------------------------------------------------------------------------
+
+
+def test_bars_of_none_of_the_sources_are_refused_in_a_sentence(card):
+    elsewhere = CONFIG.model_copy(update={"bars": CONFIG.bars.model_copy(update={"sources": ("yahoo",)})})
+    with pytest.raises(DataError, match=f"market of {SESSION}: expected returns by yahoo, was none"):
+        again(card, config=elsewhere)
 
 
 @pytest.mark.parametrize("row", [-1, -2, -29, -40])
