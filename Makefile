@@ -17,7 +17,7 @@ demo: setup ## the whole flow on 20 real stocks, then a summary
 	@$(BIN)/gnn-assets demo
 
 dev: setup ## the Dagster UI and daemon on 127.0.0.1:3000 (REPLAY=name: those of a replay)
-	@$(if $(REPLAY),GNN_ASSETS_HOME=$(CURDIR)/data/replay/$(REPLAY) GNN_ASSETS_CONFIG_FILE=$(CURDIR)/data/replay/$(REPLAY)/settings.yaml) $(BIN)/gnn-assets dev
+	@$(if $(REPLAY),env -u GNN_ASSETS_ALERTS_HEARTBEAT GNN_ASSETS_HOME=$(CURDIR)/data/replay/$(REPLAY) GNN_ASSETS_CONFIG_FILE=$(CURDIR)/data/replay/$(REPLAY)/settings.yaml) $(BIN)/gnn-assets dev
 
 test: setup lint types ## everything CI runs
 	@$(BIN)/python -m pytest -m "not drill" $(WORKERS) --durations=12 --cov --cov-report=term:skip-covered

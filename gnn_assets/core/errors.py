@@ -24,7 +24,8 @@
     │   ├── LockTimeout        another process is writing the same thing
     │   └── PointerConflict    compare-and-set lost: somebody moved it first
     ├── ModelError
-    │   └── WeightsMismatch    weights do not fit the network they are loaded into
+    │   ├── WeightsMismatch    weights do not fit the network they are loaded into
+    │   └── PredictionFailed   a model that was opened failed while it looked at the data
     └── VerificationFailed     a forecast recomputed from its card is not the one published
 
 Every message is one sentence: what it is about, what was expected, what it was, what to do.
@@ -156,6 +157,10 @@ class PointerConflict(StoreError):
 
 class ModelError(GnnAssetsError):
     """A model cannot be trained or used."""
+
+
+class PredictionFailed(ModelError):
+    """A model that was opened failed while it looked at the data: either may be at fault."""
 
 
 class WeightsMismatch(ModelError):

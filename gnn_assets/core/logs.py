@@ -40,6 +40,8 @@ from gnn_assets.core.clock import LiveClock
 
 _HIDDEN = "***"
 _CLOCK = LiveClock()
+# Levels that have a name; a library's own ones count as the nearest below.
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _FRAMES = 20  # newest frames of a traceback that are kept
 
 
@@ -62,7 +64,8 @@ class LogFile:
     def write(self, line: str) -> None:
         """Appends one line, whole or not at all as far as the disk allows; never raises what a disk may say."""
         try:
-            self._append(f"{self._redacted(line)}\n".encode())
+            # What some vendor's text holds must not stop whoever logs it.
+            self._append(f"{self._redacted(line)}\n".encode(errors="backslashreplace"))
         except OSError as error:
             _say_once(self.path, error)
 
@@ -192,9 +195,13 @@ class _Libraries(logging.Handler):
     """What libraries say by Python's own logging, from warnings up."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Passes it on as a line like any other."""
-        told = {"logger": record.name, "message": record.getMessage(), "exc_info": record.exc_info or None}
-        _LOG.log(record.levelno, "library", **told)
+        """Passes it on as a line like any other; a record that cannot be worded is Python's to complain of."""
+        level = max(known for known in _LEVELS if known <= max(record.levelno, _LEVELS[0]))
+        try:
+            told = {"logger": record.name, "message": record.getMessage(), "exc_info": record.exc_info or None}
+            _LOG.log(level, "library", **told)
+        except Exception:  # noqa: BLE001 - whatever a library hands over, logging it stops nobody
+            self.handleError(record)
 
 
 def _only_with_a_file(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -7,7 +7,7 @@ line sends what a sensor could not.
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from gnn_assets.core.clock import LiveClock
 from gnn_assets.core.config import Config
 from gnn_assets.core.errors import ConfigError, CorruptArtefact, DiskFull, LockTimeout, PointerConflict, ReadOnly
 from gnn_assets.core.logs import get_log
-from gnn_assets.defs.conditions import gather, newest_event
+from gnn_assets.defs.conditions import Start, gather, start_at
 from gnn_assets.defs.heartbeat import beat
 from gnn_assets.defs.remembered import ledger_entries, remembered
 from gnn_assets.defs.resources import Platform
@@ -132,8 +132,7 @@ def look(platform: Platform, instance: dg.DagsterInstance, *, now: datetime) -> 
         CorruptArtefact: if the ledger of alerts itself is damaged.
         LockTimeout, DiskFull, ReadOnly: if it cannot be written.
     """
-    started = _started(platform, now=now)
-    found = gather(platform, instance, after=started)
+    found = gather(platform, instance, start=_started(platform, now=now))
     secrets = secrets_of_environment(platform)
     conditions = tuple(_redacted(condition, secrets) for condition in found.conditions)
     entries, memory = enter(platform, conditions, now=now, looked_at=found.looked_at)
@@ -267,23 +266,24 @@ def check_channels(platform: Platform) -> str:
     return f"alerts: {'; '.join(told)}"
 
 
-def _started(platform: Platform, *, now: datetime) -> str | None:
-    """Id of the newest event when people were first told anything; None while the events cannot be read."""
+def _started(platform: Platform, *, now: datetime) -> Start | None:
+    """Where people were first told anything; None while the events cannot be read."""
     for entry in ledger_entries(platform, "alerts"):
         if entry["entry"] == STARTED:
-            return entry["event"]
+            # An entry of before sessions were kept: those up to its day were looked at when they were new.
+            return Start(entry["event"], entry.get("session", entry["at"][:10]))
     try:
-        newest = newest_event(platform)
+        start = start_at(platform, now=now)
     except CorruptArtefact:
         return None
-    platform.ledger.append("alerts", {"entry": STARTED, "at": now.isoformat(), "event": newest})
-    return newest
+    platform.ledger.append("alerts", {"entry": STARTED, "at": now.isoformat(), **asdict(start)})
+    return start
 
 
 def _redacted(condition: Condition, secrets: tuple[str, ...]) -> Condition:
+    """A condition whose words are without secrets; what it is known by is ours, and stays what it is."""
     return replace(
         condition,
-        subject=redacted(condition.subject, secrets),
         sentence=redacted(condition.sentence, secrets),
         evidence=redacted(condition.evidence, secrets),
     )

@@ -6,6 +6,7 @@ of its own, and stops no other; nor is anything of its kind taken for over meanw
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -13,13 +14,14 @@ import dagster as dg
 import polars as pl
 
 from gnn_assets.bars.schema import SYMBOL_STATUS, UNIVERSE
-from gnn_assets.core.errors import MissingArtefact
+from gnn_assets.core.errors import GnnAssetsError, MissingArtefact
 from gnn_assets.defs.candidates import WEIGHTS
 from gnn_assets.defs.forecast_scores import served_portfolio
 from gnn_assets.defs.remembered import ledger_entries, remembered, version_of
 from gnn_assets.defs.resources import Platform
 from gnn_assets.defs.run_failures import RUN_FAILED, run_failures
 from gnn_assets.defs.status import dead_letters, degraded_sentence, platform_status
+from gnn_assets.forecasts.live_portfolio import no_portfolio
 from gnn_assets.forecasts.schema import FORECAST_SCORES, FORECASTS
 from gnn_assets.monitoring.alerts import Condition, Severity, Unknown
 from gnn_assets.monitoring.orders import memory_of
@@ -45,6 +47,19 @@ _NOTICES: Mapping[str, Severity] = {
     "served_lost": "critical",
     "mirror_failed": "warning",
 }
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where people were first told anything; what was before it is history.
+
+    Args:
+        event: id of the ledger's newest event then; empty if there was none.
+        session: the newest on which the return of what was served was known then, ISO; empty if there was none.
+    """
+
+    event: str
+    session: str
 
 
 @dataclass(frozen=True)
@@ -79,25 +94,25 @@ class _Part:
     find: Callable[[], Iterable[Condition | Unknown]]
 
 
-def gather(platform: Platform, instance: dg.DagsterInstance, *, after: str | None) -> Gathered:
+def gather(platform: Platform, instance: dg.DagsterInstance, *, start: Start | None) -> Gathered:
     """All conditions there are now.
 
     Args:
         platform: the opened platform; its clock says how old data are.
         instance: Dagster's records of runs.
-        after: id of the ledger's newest event when people were first told anything, which is history with all before
-            it; empty if there was none, None if that is not known, and then no event is told.
+        start: where people were first told anything; None if that is not known, and then neither an event nor a loss
+            is told.
     """
     parts = (
-        _Part("runs", (RUN_FAILED,), lambda: run_failures(instance)),
+        _Part("runs", (RUN_FAILED,), lambda: run_failures(instance, assets=platform.config.ages)),
         _Part("symbols", ("data_short", "symbols_failed"), lambda: _symbols(platform)),
         _Part("sources", ("source_open",), lambda: _sources(platform)),
         _Part("ages", ("stale", "damaged"), lambda: _ages(platform)),
         _Part("decisions", tuple(Reason), lambda: _alarms(platform)),
-        _Part("returns", ("daily_loss",), lambda: _daily_loss(platform)),
+        _Part("returns", ("daily_loss",), lambda: _daily_loss(platform, start=start)),
         _Part("forecasts", ("degraded",), lambda: _degraded(platform)),
         _Part("trainings", ("training_failing",), lambda: _trainings(platform)),
-        _Part("events", tuple(_NOTICES), lambda: _notices(platform, after=after)),
+        _Part("events", tuple(_NOTICES), lambda: _notices(platform, start=start)),
     )
     found: list[Condition] = []
     unseen: set[str] = set()
@@ -114,35 +129,47 @@ def gather(platform: Platform, instance: dg.DagsterInstance, *, after: str | Non
     return Gathered(tuple(found), frozenset(unseen))
 
 
-def newest_event(platform: Platform) -> str:
-    """Id of the newest event in the ledger; empty before the first.
+def start_at(platform: Platform, *, now: datetime) -> Start:
+    """What is history if people are first told anything now.
+
+    Args:
+        platform: the opened platform.
+        now: aware UTC moment; its day is the session where none can be read.
 
     Raises:
-        CorruptArtefact: if the ledger is damaged.
+        CorruptArtefact: if the ledger of events is damaged.
     """
     events = ledger_entries(platform, "events")
-    return events[-1]["id"] if events else ""
+    try:
+        sessions = _served_returns(platform)["session"]
+        session = str(sessions.max()) if len(sessions) else ""
+    except GnnAssetsError:
+        session = now.date().isoformat()
+    return Start(event=events[-1]["id"] if events else "", session=session)
 
 
 def _symbols(platform: Platform) -> Iterator[Condition]:
-    """Symbols without bars: each is named, and too many of them are another matter."""
+    """Symbols without bars: each is told, whenever it joins the others, and too many of them are another matter."""
     stamp = (version_of(platform, SYMBOL_STATUS.name), version_of(platform, UNIVERSE.name), platform.last_session)
     if None in stamp:
         return
-    failed, members = remembered(platform, "symbols", stamp, lambda: (dead_letters(platform), _members(platform)))
-    if not failed:
-        return
-    names = ", ".join(list(failed)[:_NAMED])
-    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-    reason = next(iter(failed.values()))
-    told = f"{len(failed)} of {members} symbols have no new bars and keep their last good ones: {names}{more}; {reason}"
-    yield Condition("symbols_failed", "market_bars", "warning", told, f"session {platform.last_session}")
+    failed, members = remembered(platform, "symbols", stamp, lambda: (_failed(platform), _members(platform)))
+    for symbol, reason in failed.items():
+        told = f"no new bars, its last good ones are kept: {reason}"
+        yield Condition("symbols_failed", symbol, "warning", told, f"session {platform.last_session}")
     least = platform.config.bars.min_success_share
     # In decimal arithmetic, as the check of the bars has it.
     if members - len(failed) < Fraction(str(least)) * members:
         share = (members - len(failed)) / members
         told = f"{share:.1%} of the symbols have new bars, below {least:.0%}: nothing new goes downstream"
         yield Condition("data_short", "market_bars", "critical", told, f"session {platform.last_session}")
+
+
+def _failed(platform: Platform) -> dict[str, str]:
+    """Symbols without new bars, and why."""
+    # Where it is damaged `dead_letters` knows of none, which is not to be taken for all being well.
+    platform.lake.read(SYMBOL_STATUS)
+    return dead_letters(platform)
 
 
 def _members(platform: Platform) -> int:
@@ -187,17 +214,22 @@ def _alarms(platform: Platform) -> Iterator[Condition]:
             )
 
 
-def _daily_loss(platform: Platform) -> Iterator[Condition]:
-    """The net return of what was served, on the newest session of its portfolio."""
+def _served_returns(platform: Platform) -> pl.DataFrame:
+    """The net returns of what was served, as `served_portfolio` has them; no rows before the first scores."""
     version = version_of(platform, FORECAST_SCORES.name)
     if version is None:
+        return no_portfolio()
+    return remembered(platform, "served returns", version, lambda: served_portfolio(platform, version=version))
+
+
+def _daily_loss(platform: Platform, *, start: Start | None) -> Iterator[Condition]:
+    """Each session that lost too much, of those known since the start: several may become known at once."""
+    if start is None:
         return
-    earned = remembered(
-        platform, "served returns", version, lambda: served_portfolio(platform, version=version).tail(1)
-    )
     limit = platform.config.alerts.daily_loss
-    for session, net, equal in earned.select("session", "net", "net_equal_weight").iter_rows():
-        if net < -limit:
+    earned = _served_returns(platform).select("session", "net", "net_equal_weight")
+    for session, net, equal in earned.filter(pl.col("net") < -limit).iter_rows():
+        if str(session) > start.session:
             told = f"lost {-net:.2%} on {session}, more than {limit:.2%}; equal weight earned {equal:+.2%}"
             yield Condition("daily_loss", FORECASTS.name, "critical", told, lasts=False, key=str(session))
 
@@ -235,11 +267,11 @@ def _trainings(platform: Platform) -> Iterator[Condition]:
         yield Condition("training_failing", WEIGHTS, "warning", told, f"order {over[-1][0]}, try {over[-1][1]}")
 
 
-def _notices(platform: Platform, *, after: str | None) -> Iterator[Condition]:
+def _notices(platform: Platform, *, start: Start | None) -> Iterator[Condition]:
     events = ledger_entries(platform, "events")
-    if after is None:
+    if start is None:
         return
-    known = next((place for place, event in enumerate(events, start=1) if event["id"] == after), 0)
+    known = next((place for place, event in enumerate(events, start=1) if event["id"] == start.event), 0)
     for event in events[known:]:
         kind = event["event"]
         if kind in _NOTICES:

@@ -24,6 +24,7 @@ from gnn_assets.core.errors import (
     GnnAssetsError,
     LockTimeout,
     MissingArtefact,
+    PredictionFailed,
     ReadOnly,
     SchemaMismatch,
 )
@@ -60,7 +61,7 @@ def best_baseline(run: StageRun, champion: Champion, failed: Attempt) -> Attempt
     """
     config = _config_of(run, champion)
     baselines = [model for model in config.models.baselines if model != champion.model]
-    doubtful = bool(failed.made)
+    doubtful = _has_looked(failed)
     for model in baselines_in_order(baselines, _scores_of(run.platform, champion)):
         if model == BENCHMARK and doubtful:
             return None
@@ -77,9 +78,14 @@ def best_baseline(run: StageRun, champion: Champion, failed: Attempt) -> Attempt
                 doubtful = True  # it is none of the model's own: the data could not be forecast from
             if not tried.fault:
                 return tried
-            doubtful |= bool(tried.made)
+            doubtful |= _has_looked(tried)
             run.progress(0.0, f"{model} cannot stand in: {tried.fault}")
     return None
+
+
+def _has_looked(tried: Attempt) -> bool:
+    """Whether who failed had looked at the data, which are in doubt then as well."""
+    return bool(tried.made) or isinstance(tried.error, PredictionFailed)
 
 
 def episode(platform: Platform) -> Mapping[str, Any] | None:

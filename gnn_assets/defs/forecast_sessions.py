@@ -17,6 +17,7 @@ from gnn_assets.core.errors import (
     MissingArtefact,
     ModelError,
     PluginError,
+    PredictionFailed,
     SchemaMismatch,
     WeightsMismatch,
 )
@@ -191,7 +192,8 @@ def _its_own(champion: Champion) -> Generator[None]:
         *(ConfigError, CorruptArtefact, MissingArtefact, ModelError, PluginError, SchemaMismatch),
         WeightsMismatch,
     ) as error:
-        raise ModelError(f"champion {champion.version[:12]} cannot forecast: {error}") from error
+        kind = PredictionFailed if isinstance(error, PredictionFailed) else ModelError
+        raise kind(f"champion {champion.version[:12]} cannot forecast: {error}") from error
 
 
 def graphed_sessions(run: StageRun) -> list[date]:

@@ -8,14 +8,21 @@ from importlib.resources import files
 import yaml
 
 from gnn_assets.core.clock import ReplayClock
-from gnn_assets.core.config import Config
+from gnn_assets.core.config import Config, build_config
 from gnn_assets.core.errors import ConfigError
 from gnn_assets.core.settings import Settings, load_config
 from gnn_assets.defs.resources import Platform
+from gnn_assets.monitoring.alerts import SEVERITIES
 
 PROFILE = "replay"
 SETTINGS_FILE = "settings.yaml"
-_MOVED_BY_HAND = {"clock": {"kind": "live", "session": None}}
+# The clock is moved by hand, nobody is told of what is long past, and what follows a switch does so at once: the
+# machine's time must not decide anything.
+_REPLAYED = {
+    "clock": {"kind": "live", "session": None},
+    "alerts": {"routes": {severity: [] for severity in SEVERITIES}},
+    "automation": {"follow_delay_seconds": 0},
+}
 # How far before its first session a replay's clock is first asked: a session before lies within it.
 _BEFORE = timedelta(days=14)
 
@@ -78,8 +85,8 @@ def open_replay(settings: Settings, route: Route) -> tuple[Platform, tuple[date,
 
 
 def _config(settings: Settings, profile: str) -> Config:
-    told = settings.model_copy(update={"profile": profile, "config": {**settings.config, **_MOVED_BY_HAND}})
-    return load_config(told)
+    asked = load_config(settings.model_copy(update={"profile": profile}))
+    return build_config(profile, asked.model_dump(mode="json"), _REPLAYED)
 
 
 def _save_settings(platform: Platform, last: date) -> None:

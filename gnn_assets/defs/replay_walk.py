@@ -24,7 +24,6 @@ from gnn_assets.bars.schema import RETURNS, UNIVERSE
 from gnn_assets.bars.universe import symbols_of
 from gnn_assets.core.clock import ReplayClock
 from gnn_assets.core.errors import GnnAssetsError, ModelError
-from gnn_assets.core.settings import ensure_dagster_home
 from gnn_assets.defs.alerting import look
 from gnn_assets.defs.following import FOLLOWING_SENSOR
 from gnn_assets.defs.forecast_scores import served_portfolio
@@ -145,6 +144,12 @@ class Walker:
                     names = [key.to_user_string() for key in request.asset_selection or ()]
                     yield self._run(names, dict(request.tags))
             self._clock.advance_to(self._clock.now() + _MINUTE)
+        raise ModelError.of(
+            f"replay, session {self.platform.last_session}",
+            expected=f"nothing more to ask for after {_MOST_LOOKS} looks",
+            was="still something",
+            do="see the newest runs in `make dev REPLAY=...`: a condition asks without end",
+        )
 
     def _look(self) -> list[str]:
         """One evaluation of every condition at the replay's time; what it asks for."""
@@ -323,9 +328,9 @@ def run_replay(
 
 @contextmanager
 def _instance(platform: Platform) -> Generator[dg.DagsterInstance]:
-    ensure_dagster_home(platform.settings)
-    # Dagster reads the folders in dagster.yaml from the working directory, whoever's it is.
-    with contextlib.chdir(platform.settings.home), dg.DagsterInstance.get() as instance:
+    # Dagster reads the folders in dagster.yaml from the working directory. Another DAGSTER_HOME is somebody else's.
+    home = platform.settings.home
+    with contextlib.chdir(home), dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
 
 

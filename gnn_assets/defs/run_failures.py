@@ -1,6 +1,6 @@
 """Assets whose newest run failed and that were not made since, as Dagster knows them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class _Failure:
 _KNOWN: dict[str, _Failure] = {}
 
 
-def run_failures(instance: dg.DagsterInstance) -> Iterator[Condition | Unknown]:
+def run_failures(instance: dg.DagsterInstance, *, assets: Collection[str]) -> Iterator[Condition | Unknown]:
     """Each asset whose newest run that meant to make it failed before it had.
 
     Of one that a run is making again, or whose newest run a person ended, nothing is known: it is neither well nor has
@@ -40,13 +40,14 @@ def run_failures(instance: dg.DagsterInstance) -> Iterator[Condition | Unknown]:
 
     Args:
         instance: Dagster's own records.
+        assets: those there are; Dagster remembers for good what was taken out of the code, which nobody can make.
     """
     tried: dict[str, str] = {}
     for record in instance.get_asset_records():
         entry = record.asset_entry
-        made = entry.last_materialization_record
-        if entry.last_run_id and (made is None or made.run_id != entry.last_run_id):
-            tried[entry.asset_key.to_user_string()] = entry.last_run_id
+        asset, made = entry.asset_key.to_user_string(), entry.last_materialization_record
+        if asset in assets and entry.last_run_id and (made is None or made.run_id != entry.last_run_id):
+            tried[asset] = entry.last_run_id
     ended = _ended(instance, set(tried.values()))
     for run_id in _KNOWN.keys() - ended.keys():
         del _KNOWN[run_id]

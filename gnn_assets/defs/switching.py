@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gnn_assets.backtests.schema import BACKTEST_SCORES, PORTFOLIO_RETURNS
-from gnn_assets.core.clock import LiveClock
+from gnn_assets.core.clock import LiveClock, ReplayClock
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, PointerConflict, SchemaMismatch, StoreError
 from gnn_assets.defs.candidates import (
     contender_of,
@@ -123,7 +123,7 @@ def roll_back_for(
                 rule=ROLLBACK,
                 reason=reason,
                 by=PLATFORM,
-                decided_at=LiveClock().now().isoformat(),
+                decided_at=_moment(platform).isoformat(),
                 publications=first_scored(platform, version) or newest_scoring(platform),
             )
             move_champion(platform, restored, expected=version, lineage=None, run_id="", seen=moves[-1].sequence)
@@ -187,6 +187,11 @@ def fault_of(platform: Platform) -> str:
         for decision in decisions(platform)
     )
     return "" if any(confirmed) else champion.reason
+
+
+def _moment(platform: Platform) -> datetime:
+    """When somebody decides: by the machine's clock, also where the platform's stands still; in a replay by that one."""
+    return platform.clock.now() if isinstance(platform.clock, ReplayClock) else LiveClock().now()
 
 
 def to_follow(platform: Platform) -> dict[str, str]:
@@ -256,7 +261,7 @@ def _by_me(platform: Platform, found: Champion, *, rule: str, reason: str) -> Ch
         rule=rule,
         reason=reason,
         by=_person(),
-        decided_at=LiveClock().now().isoformat(),
+        decided_at=_moment(platform).isoformat(),
         publications=newest_scoring(platform),
     )
 

@@ -17,7 +17,7 @@ import polars as pl
 from jaxtyping import Float32, Shaped
 
 from gnn_assets.core.config import ModelsConfig
-from gnn_assets.core.errors import DataError, GnnAssetsError, ModelError
+from gnn_assets.core.errors import DataError, GnnAssetsError, ModelError, PredictionFailed
 from gnn_assets.core.folds import Fold, walk_forward
 from gnn_assets.models.chain import Plan, foretelling, train_chain
 from gnn_assets.models.checkpoint import NO_CHECKPOINT, Checkpoint
@@ -146,7 +146,8 @@ def predict_sessions(
         others are asked for with it.
 
     Raises:
-        ModelError: if the configuration has no such model, or the plug-in raises.
+        ModelError: if the configuration has no such model.
+        PredictionFailed: if the plug-in raises.
         WeightsMismatch: if the arrays do not fit the model.
     """
     variant = variant_of(model, config)
@@ -224,7 +225,7 @@ def _scores(
     except (GnnAssetsError, MemoryError, OSError):
         raise  # it says whose fault it is, or is the machine's
     except Exception as error:  # a plug-in is anybody's code, and whoever asks may ask another one
-        raise ModelError.of(
+        raise PredictionFailed.of(
             f"model {variant.model}",
             expected="scores",
             was=f"{type(error).__name__}: {error}",

@@ -4,9 +4,9 @@ A condition that lasts begins an episode, which is told once, however long it la
 gone. A notice, such as a promotion, is told once and never over. What begins together goes into one message; once all
 that a message told of is over, one more says so.
 
-    comes back before the message was resolved       the episode goes on, nobody hears of it
-    comes back within `quiet_minutes` of being over  likewise, and if it is there after as long again, it is told anew
-    comes back later                                 another episode
+    comes back within `quiet_minutes` of being over  the episode goes on, nobody hears of it; if people were told that it
+                                                     was over, and it is there after as long again, it is told anew
+    comes back later                                 another episode, whatever it was once told together with
 
 So nothing is wrong for longer than that without anybody being told, and what comes and goes is told a few times an hour.
 Memory is a fold over the entries of the ledger: whoever was killed between two of them goes on where he stopped.
@@ -205,7 +205,7 @@ def _seen(
         found.setdefault(condition.name, condition)
     begun, back = [], []
     for name, condition in found.items():
-        what = _what_is_new(memory.episodes.get(name), memory, now=now, config=config)
+        what = _what_is_new(memory.episodes.get(name), now=now, config=config)
         if what == "begun":
             begun.append(asdict(condition))
         elif what == "back":
@@ -220,9 +220,7 @@ def _seen(
     return {"entry": SEEN, "at": now.isoformat(), "begun": begun, "back": back, "over": over}
 
 
-def _what_is_new(
-    episode: Episode | None, memory: Memory, *, now: datetime, config: AlertsConfig
-) -> Literal["begun", "back", ""]:
+def _what_is_new(episode: Episode | None, *, now: datetime, config: AlertsConfig) -> Literal["begun", "back", ""]:
     """What it means that a condition is there: another episode, one that goes on after a pause, or nothing new."""
     if episode is None:
         return "begun"
@@ -230,17 +228,13 @@ def _what_is_new(
     if episode.over_at is None:
         again = episode.relapsed_at is not None and now >= episode.relapsed_at + quiet
         return "begun" if again else ""
-    return "back" if not _resolved(episode, memory) or now < episode.over_at + quiet else "begun"
-
-
-def _resolved(episode: Episode, memory: Memory) -> bool:
-    return bool(episode.message) and memory.messages[episode.message].resolved
+    return "begun" if episode.message and now >= episode.over_at + quiet else "back"
 
 
 def _is_over(told: Told, memory: Memory) -> bool:
-    """Whether all that lasts of what an unresolved message told is over, or is another episode by now."""
+    """Whether all that lasts of what an unresolved message told is over, what came back as another episode included."""
     lasting = [memory.episodes[name] for name in told.names if memory.episodes[name].condition.lasts]
-    return not told.resolved and bool(lasting) and all(one.over_at or one.message != told.number for one in lasting)
+    return not told.resolved and bool(lasting) and all(one.over_at for one in lasting)
 
 
 def _due(memory: Memory, *, now: datetime, config: AlertsConfig) -> list[Episode]:
@@ -277,7 +271,8 @@ def _telling(untold: Sequence[Episode], memory: Memory, *, now: datetime, config
 
 def _resolving(told: Told, memory: Memory, *, now: datetime, config: AlertsConfig) -> dict[str, Any]:
     lasting = [memory.episodes[name] for name in told.names if memory.episodes[name].condition.lasts]
-    begun = min(episode.since for episode in lasting)
+    # What came back began anew; what the message told of was there when it was made.
+    begun = min(told.at, *(episode.since for episode in lasting))
     title, body = resolve_text(told.title, [one.condition for one in lasting], lasted=now - begun, most=config.subjects)
     return {
         "entry": RESOLVE,

@@ -124,6 +124,23 @@ def write_many(path, number, start):
             log.info("line", turn=turn, filler="x" * (turn % 50) * 10)
 
 
+def test_what_cannot_be_worded_stops_nobody(file, capsys):
+    library = logs._Libraries()
+
+    def says(level, text, *given):
+        library.emit(logging.LogRecord("a_library", level, "", 0, text, given, None))
+
+    with logging_to(file):
+        log.info("told", reason="\ud800")
+        says(logging.WARNING, "%d of %s", "x")
+        says(logging.WARNING, "\ud800")
+        says(35, "between two levels")
+    told, worded, between = lines_of(file)
+    assert told["reason"] == worded["message"] == "\ud800"
+    assert (between["message"], between["level"]) == ("between two levels", "warning")
+    assert "TypeError" in capsys.readouterr().err  # Python's own complaint
+
+
 def test_processes_that_write_at_once_never_mix_lose_or_tear_a_line_also_while_the_file_is_moved_aside(tmp_path):
     path, start = tmp_path / "log", FRESH.Barrier(4)
     writers = [FRESH.Process(target=write_many, args=(str(path), number, start)) for number in range(4)]

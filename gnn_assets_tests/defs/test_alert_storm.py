@@ -1,6 +1,7 @@
 """Fifty failures at once are one alert, and their recovery one resolve, within fifteen seconds of the clock on the wall."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import threading
@@ -36,6 +37,8 @@ def test_fifty_failures_at_once_are_one_alert_by_the_channel_that_lives_and_one_
     """The real sensor over a real instance, evaluated in a loop as the daemon does; the drill below has the daemon."""
     with services() as server, dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         platform = platform_at(tmp_path / "home", **settings(server))
+        limits = dict.fromkeys(FIFTY, platform.config.ages["returns"])
+        platform.config = platform.config.model_copy(update={"ages": limits})
         sensor, over = alerts_sensor(platform.config), threading.Event()
 
         def evaluate() -> None:
@@ -111,6 +114,9 @@ def test_under_a_real_daemon_with_a_channel_that_is_dead_and_one_that_lives(tmp_
             GNN_ASSETS_ALERTS=f'{{"pager": "json://127.0.0.1:{port}/", "team": "json://127.0.0.1:{server.port}/"}}',
             GNN_ASSETS_CONFIG__ALERTS__ROUTES__WARNING='["pager", "team"]',
             GNN_ASSETS_CONFIG__ALERTS__PRIVATE_HOSTS='["127.0.0.1"]',
+            GNN_ASSETS_CONFIG__AGES=json.dumps(
+                dict.fromkeys(FIFTY, {"age_hours": 24, "deadline_hours": 24, "rebuild": False})
+            ),
         )
 
         def start(*command: str) -> "subprocess.Popen[bytes]":

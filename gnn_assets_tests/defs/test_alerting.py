@@ -10,7 +10,8 @@ import pytest
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
 from gnn_assets.core.errors import CorruptArtefact
-from gnn_assets.defs import alerting, conditions
+from gnn_assets.bars.schema import SYMBOL_STATUS
+from gnn_assets.defs import alerting, conditions, remembered
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.monitoring.decide import Decision, Episode, Memory, Training
 from gnn_assets.monitoring.orders import entry_of
@@ -94,6 +95,11 @@ def test_a_run_whose_process_was_gone_says_so(home):
     assert failure.evidence == f"run {run.run_id[:8]}"
 
 
+def test_an_asset_that_was_taken_out_of_the_code_has_not_failed_for_good(home):
+    run_assets(home.instance, ["returns", "of_former_times"])
+    assert [told.subject for told in home.found("run_failed")] == ["returns"]
+
+
 def test_a_run_under_way_is_no_failure(home):
     planning(home, "returns")
     assert home.found("run_failed") == []
@@ -104,11 +110,31 @@ def test_a_run_under_way_is_no_failure(home):
 
 def test_three_symbols_of_twenty_without_bars_are_one_alert_that_lists_them(home):
     store_symbols(home.platform, dict.fromkeys(("S01", "S07", "S11"), "no source gave it"), of=20)
-    assert home.told() == ["[warning] symbols_failed: market_bars"]
-    (told,) = home.found("symbols_failed")
-    assert told.sentence.startswith("3 of 20 symbols have no new bars and keep their last good ones: S01, S07, S11;")
+    assert home.told() == ["[warning] 3 alerts: 3 symbols_failed"]
+    assert [told.subject for told in home.found("symbols_failed")] == ["S01", "S07", "S11"]
+    body = home.platform.ledger.read("alerts")[-1]["body"]
+    assert "warning: symbols_failed S07: no new bars, its last good ones are kept: no source gave it" in body
     store_symbols(home.platform, {}, of=20)
-    assert home.told(after=5) == ["[resolved] symbols_failed: market_bars"]
+    assert home.told(after=5) == ["[resolved] 3 alerts: 3 symbols_failed"]
+
+
+def test_a_symbol_that_fails_later_is_told_beside_those_that_people_know_of(home):
+    store_symbols(home.platform, {"S01": "no source gave it"}, of=20)
+    assert home.told() == ["[warning] symbols_failed: S01"]
+    store_symbols(home.platform, {"S01": "no source gave it", "S07": "held back"}, of=20)
+    assert home.told(after=5) == ["[warning] symbols_failed: S07"]
+
+
+def test_damage_to_how_the_symbols_fared_is_not_taken_for_all_being_well(home, tmp_path):
+    store_symbols(home.platform, {f"S{number:02d}": "no source gave it" for number in range(5)}, of=20)
+    assert home.told() == ["[critical] 6 alerts: 5 symbols_failed, 1 data_short"]
+    for path in (home.platform.data / "lake" / SYMBOL_STATUS.name).rglob("*.parquet"):
+        path.chmod(0o644)
+        path.write_bytes(b"damaged")
+    # Another process, which remembers nothing.
+    remembered._FOUND.clear()
+    assert home.told(after=5) == ["[critical] cannot_look: symbols"]
+    assert {one.condition.kind for one in home.look().memory.open} == {"symbols_failed", "data_short", "cannot_look"}
 
 
 @pytest.mark.parametrize(("failed", "short"), [(4, False), (5, True)])
@@ -209,12 +235,44 @@ def test_a_training_under_way_has_not_failed(home):
 
 @pytest.mark.parametrize(("net", "told"), [(-0.0199, 0), (-0.02, 0), (-0.0201, 1), (0.03, 0)])
 def test_a_loss_beyond_two_per_cent_on_one_session_is_told_once(home, monkeypatch, net, told):
-    earned = pl.DataFrame({"session": [SESSION], "net": [net], "net_equal_weight": [-0.01]})
-    monkeypatch.setattr(conditions, "version_of", lambda _platform, asset: "v" if asset == "forecast_scores" else None)
-    monkeypatch.setattr(conditions, "served_portfolio", lambda _platform, **_version: earned)
-    titles = home.told()
+    home.look()
+    score(monkeypatch, net)
+    titles = home.told(after=5)
     assert titles == ["[critical] daily_loss: forecasts"] * told
     assert home.told(after=3600) == []
+
+
+def score(monkeypatch, *nets: float) -> None:
+    """What was served is scored up to a session, one return a day."""
+    sessions = [SESSION + timedelta(days=day) for day in range(len(nets))]
+    earned = pl.DataFrame({"session": sessions, "net": list(nets), "net_equal_weight": [-0.01] * len(nets)})
+    version = f"v{len(nets)}"
+    found = {"forecast_scores": version}
+    monkeypatch.setattr(conditions, "version_of", lambda _platform, asset: found.get(asset))
+    monkeypatch.setattr(conditions, "served_portfolio", lambda _platform, **_version: earned)
+
+
+def test_of_sessions_that_become_known_at_once_each_loss_is_told_and_none_of_before_the_first_look(home, monkeypatch):
+    score(monkeypatch, -0.05)
+    assert home.told() == []
+    score(monkeypatch, -0.05, -0.03, -0.01, -0.04, 0.01)
+    assert home.told(after=5) == ["[critical] 2 alerts: 2 daily_loss"]
+    assert [told.key for told in home.found("daily_loss")] == ["2022-12-29", "2022-12-31"]
+    score(monkeypatch, -0.05, -0.03, -0.01, -0.04, 0.01, -0.02, -0.06, 0.0)
+    assert home.told(after=5) == ["[critical] daily_loss: forecasts"]
+
+
+def test_where_the_scores_cannot_be_read_at_the_first_look_events_are_told_all_the_same(home, monkeypatch):
+    def damaged(_platform: Any, **_version: Any) -> pl.DataFrame:
+        raise CorruptArtefact.of("forecast_scores", expected="a table", was="damage", do="materialize it anew")
+
+    score(monkeypatch, -0.05)
+    monkeypatch.setattr(conditions, "served_portfolio", damaged)
+    assert home.told() == ["[critical] cannot_look: returns"]
+    score(monkeypatch, -0.05)
+    home.platform.ledger.append("events", {"event": "promoted", **MOVE})
+    assert home.told(after=5)[0].startswith("[resolved] cannot_look: returns")
+    assert [told.kind for told in home.look().conditions] == ["promoted"]
 
 
 def test_forecasts_by_somebody_else_than_the_champion_are_told_until_it_serves_again(home):

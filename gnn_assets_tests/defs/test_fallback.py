@@ -14,7 +14,8 @@ import pytest
 
 from gnn_assets import notebook
 from gnn_assets.backtests.schema import BACKTEST_SCORES
-from gnn_assets.core.errors import StoreError
+from gnn_assets.core.errors import ModelError, StoreError
+from gnn_assets.defs import fallback
 from gnn_assets.defs import forecasts as forecasts_assets
 from gnn_assets.defs.fallback import DEGRADED_CHECK
 from gnn_assets.defs.history import story
@@ -233,8 +234,24 @@ def test_what_hurts_every_model_alike_is_the_datas_fault_and_equal_weight_does_n
     assert events_of(platform, "degraded") == []
 
 
-def test_equal_weight_stands_in_where_nobody_else_could_even_be_asked(platform, monkeypatch):
+def test_nor_does_it_where_the_models_that_looked_at_the_data_raised(platform, monkeypatch):
     raising(monkeypatch, ridge, lightgbm, reversal)
+    assert "and no baseline" in run(platform, "forecasts").failures["forecasts"]
+    assert who_serves(platform) == ("ridge/refit", False, "ok")
+
+
+def test_equal_weight_stands_in_where_nobody_else_could_even_be_opened(platform, monkeypatch):
+    honest = fallback.of_champion
+
+    def gone(*given, **named):
+        raise ModelError("gone")
+
+    def opened(home, champion, **named):
+        return honest(home, champion, **named) if champion.model == "equal_weight" else gone()
+
+    damage(platform, "ridge")
+    monkeypatch.setattr(fallback, "of_champion", opened)
+    monkeypatch.setattr(fallback, "_without_weights", gone)
     assert run(platform, "forecasts").success
     assert who_serves(platform) == ("equal_weight/refit", True, "degraded")
     assert newest_of(platform)["score"].unique().to_list() == [0.0]

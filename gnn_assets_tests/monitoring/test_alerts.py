@@ -147,12 +147,28 @@ def test_what_was_not_looked_at_is_not_over(people):
 # ---- what comes and goes -------------------------------------------------------------------------------------------
 
 
-def test_what_is_back_before_all_of_its_message_is_over_goes_on_silently(people):
+def test_what_is_back_soon_before_all_of_its_message_is_over_goes_on_silently(people):
     people.look(failed("a"), failed("b"))
     people.look(failed("a"), failed("b"), after=3)
     assert people.look(failed("b"), after=5) == []
+    assert people.look(failed("a"), failed("b"), after=299) == []
     assert people.look(failed("a"), failed("b"), after=3600) == []
     assert people.look(after=5)[0]["entry"] == "resolve"
+
+
+def test_what_comes_back_later_is_told_whatever_of_its_message_is_still_there(people):
+    forecasts, source = failed("forecasts", "critical"), failed("source")
+    people.look(forecasts, source)
+    people.look(forecasts, source, after=3)
+    assert people.look(source, after=57) == []
+    assert people.look(forecasts, source, after=300) == []
+    (anew,) = people.look(forecasts, source, after=3)
+    assert anew["names"] == ["run_failed/forecasts"]
+    # What only one of the messages told of is not over for the other.
+    assert people.look(forecasts, after=5) == []
+    resolves = people.look(after=232)
+    assert [resolve["resolves"] for resolve in resolves] == [1, 2]
+    assert [resolve["body"].split(":")[0] for resolve in resolves] == ["Over after 10 min", "Over after 4 min"]
 
 
 def test_what_flaps_within_the_quiet_minutes_opens_no_second_alert(people):

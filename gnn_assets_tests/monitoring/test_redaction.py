@@ -20,6 +20,12 @@ def test_a_secret_that_holds_another_goes_as_a_whole():
     assert redacted("abcdefgh-1", secrets_of(keys=["abcdefgh", "abcdefgh-1"], addresses=[])) == HIDDEN
 
 
+def test_the_values_of_a_query_and_of_its_headers_are_secrets_however_short_they_are():
+    address = "jsons://hooks.example.com/x?token=abc123&+X-Key=k%2B7&-to=a+b9z&+Authorization=Bearer%20tok42&region=eu"
+    secrets = secrets_of(keys=[], addresses=[address])
+    assert redacted("abc123, k+7, k%2B7, a b9z, tok42; eu", secrets) == "***, ***, ***, ***, ***; eu"
+
+
 def test_ordinary_words_stay():
     text = "run_failed gnn_weights: expected 20 rows, was 3 (run 4f2a9c31)"
     assert redacted(text, secrets_of(keys=[], addresses=[SLACK, MAIL])) == text
