@@ -10,6 +10,7 @@ from gnn_assets.defs.alerting import check_channels, enter, outbox_now, secrets_
 from gnn_assets.defs.heartbeat import SILENCE, silence
 from gnn_assets.defs.remembered import ledger_entries
 from gnn_assets.defs.resources import Platform
+from gnn_assets.defs.shouting import shout
 from gnn_assets.monitoring.alerts import Condition, Episode, remember
 from gnn_assets.monitoring.outbox import Message, Outbox, resend
 from gnn_assets.monitoring.redaction import redacted
@@ -104,28 +105,48 @@ def try_channels(platform: Platform) -> Iterator[tuple[str, str]]:
 def watch(platform: Platform) -> str:
     """Holds the heartbeat against its limit, and raises an alert if the platform is silent; the alarm is resolved by it.
 
+    Where the alert cannot be entered, or does not arrive, its channels are asked without the ledger, once an hour.
+
     Returns:
         What is wrong, as a sentence; empty if nothing is.
+    """
+    found = silence(platform, now=LiveClock().now())
+    if not found:
+        return ""
+    secrets = secrets_of_environment(platform)
+    try:
+        missing = _alarm(platform, Condition(SILENCE, "platform", "critical", redacted(found, secrets)))
+    except Exception as error:  # noqa: BLE001 - whatever is broken, nobody else is left to say so
+        missing = f"{type(error).__name__}: {error}"
+    if missing:
+        found = redacted(f"{found} The alert did not go the usual way: {missing}", secrets)
+        shout(platform, SILENCE, "platform", found, now=LiveClock().now(), secrets=secrets)
+    return found
+
+
+def _alarm(platform: Platform, silent: Condition) -> str:
+    """Enters and sends that the platform is silent; why people may not have heard of it, empty if they have.
 
     Raises:
-        CorruptArtefact: if the ledger of alerts is damaged; the sentence is lost with it, the exit code is not.
+        CorruptArtefact: if the ledger of alerts is damaged.
         LockTimeout, DiskFull, ReadOnly: if it cannot be written.
     """
     clock = LiveClock()
-    found = silence(platform, now=clock.now())
-    if not found:
-        return ""
     # Nothing else can begin with it: it waits for nobody.
     at_once = platform.config.alerts.model_copy(update={"group_seconds": 0.0})
     impatient = replace(platform, config=platform.config.model_copy(update={"alerts": at_once}))
-    told = Condition(SILENCE, "platform", "critical", redacted(found, secrets_of_environment(platform)))
-    enter(impatient, (told,), now=clock.now(), looked_at=lambda condition: condition.kind == SILENCE)
+    _, memory = enter(impatient, (silent,), now=clock.now(), looked_at=lambda condition: condition.kind == SILENCE)
+    if silent.name not in memory.episodes or not memory.episodes[silent.name].message:
+        return "somebody else entered something at that moment."
     for attempt in range(at_once.attempts):
         send(impatient, now=clock.now())
         if not _waits(impatient):
             break
         time.sleep(at_once.pause_seconds * 2**attempt)
-    return found
+    if _waits(impatient):
+        return "messages are still to be sent, and nobody sends them."
+    number = memory.episodes[silent.name].message
+    return "no channel took it." if any(letter.number == number for letter in outbox_now(impatient).unheard) else ""
 
 
 def _waits(platform: Platform) -> bool:

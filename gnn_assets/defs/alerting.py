@@ -101,7 +101,15 @@ def tell(platform: Platform, instance: dg.DagsterInstance) -> list[str]:
     try:
         return _tell(platform, instance)
     except (CorruptArtefact, DiskFull, ReadOnly) as error:
-        shout(platform, error, now=LiveClock().now(), secrets=secrets_of_environment(platform))
+        told = f"nothing can be entered, so no other alert will come: {error}"
+        shout(
+            platform,
+            "cannot_tell",
+            "the ledger of alerts",
+            told,
+            now=LiveClock().now(),
+            secrets=secrets_of_environment(platform),
+        )
         raise
 
 
@@ -115,7 +123,7 @@ def _tell(platform: Platform, instance: dg.DagsterInstance) -> list[str]:
         time.sleep(wait)
         titles += look(platform, instance, now=clock.now()).titles
     sent = send(platform, now=clock.now())
-    unanswered = beat(platform, now=clock.now())
+    unanswered = beat(platform, now=clock.now(), heard=not outbox_now(platform).unheard)
     failures = [f"message {number} by {channel}: {why}." for number, channel, why in sent.failed]
     return [*titles, *failures, f"heartbeat: {unanswered}." if unanswered else ""]
 

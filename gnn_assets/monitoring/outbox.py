@@ -90,6 +90,16 @@ class Outbox:
         """Messages that every channel of their route failed to take."""
         return [message for message in self.messages.values() if message.route and self._is_dead(message)]
 
+    @property
+    def unheard(self) -> list[Message]:
+        """Dead letters that tell of more than news, and that are not over: somebody should know, and nobody does."""
+        over = {message.resolves for message in self.messages.values()}
+        return [
+            letter
+            for letter in self.dead_letters
+            if not letter.resolves and letter.severity != "info" and letter.number not in over
+        ]
+
     def due(self, *, now: datetime, config: AlertsConfig) -> list[tuple[Message, str]]:
         """What is to be sent now, by which channel; the worst first, then in order.
 

@@ -1,7 +1,6 @@
 """Fifty failures at once are one alert, and their recovery one resolve, within fifteen seconds of the clock on the wall."""
 
 import contextlib
-import json
 import signal
 import subprocess
 import threading
@@ -80,6 +79,9 @@ from gnn_assets.defs.alerting import alerts_sensor
 from gnn_assets.defs.resources import Platform
 
 platform = Platform.from_environment()
+fifty = [f"asset_{number:02d}" for number in range(50)]
+limits = dict.fromkeys(fifty, platform.config.ages["returns"])
+platform.config = platform.config.model_copy(update={"ages": limits})
 
 
 def made(name):
@@ -92,7 +94,7 @@ def made(name):
 
 
 defs = dg.Definitions(
-    assets=[made(f"asset_{number:02d}") for number in range(50)],
+    assets=[made(name) for name in fifty],
     jobs=[dg.define_asset_job("everything")],
     sensors=[alerts_sensor(platform.config)],
     resources={"platform": platform},
@@ -114,9 +116,6 @@ def test_under_a_real_daemon_with_a_channel_that_is_dead_and_one_that_lives(tmp_
             GNN_ASSETS_ALERTS=f'{{"pager": "json://127.0.0.1:{port}/", "team": "json://127.0.0.1:{server.port}/"}}',
             GNN_ASSETS_CONFIG__ALERTS__ROUTES__WARNING='["pager", "team"]',
             GNN_ASSETS_CONFIG__ALERTS__PRIVATE_HOSTS='["127.0.0.1"]',
-            GNN_ASSETS_CONFIG__AGES=json.dumps(
-                dict.fromkeys(FIFTY, {"age_hours": 24, "deadline_hours": 24, "rebuild": False})
-            ),
         )
 
         def start(*command: str) -> "subprocess.Popen[bytes]":

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
-from gnn_assets.core.errors import CorruptArtefact
 from gnn_assets.bars.schema import SYMBOL_STATUS
+from gnn_assets.core.errors import CorruptArtefact
 from gnn_assets.defs import alerting, conditions, remembered
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.monitoring.decide import Decision, Episode, Memory, Training

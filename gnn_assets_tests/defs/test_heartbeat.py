@@ -1,10 +1,12 @@
 """Silence is noticed: by the machine's own timer, and by a dead man's switch that is asked no more."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -14,12 +16,15 @@ from typer.testing import CliRunner
 
 from gnn_assets.cli import app
 from gnn_assets.core.clock import LiveClock
-from gnn_assets.core.errors import ConfigError
+from gnn_assets.core.errors import ConfigError, DiskFull, LockTimeout
+from gnn_assets.defs import shouting
 from gnn_assets.defs.alert_commands import watch
 from gnn_assets.defs.alerting import tell
 from gnn_assets.defs.heartbeat import beat, read_heartbeat, silence
-from gnn_assets_tests.defs.alert_home import everyone, platform_at
-from gnn_assets_tests.monitoring.services import Answer, services
+from gnn_assets.store.files import locked
+from gnn_assets.store.ledger import Ledger
+from gnn_assets_tests.defs.alert_home import damage, everyone, platform_at, store_sources
+from gnn_assets_tests.monitoring.services import Answer, free_port, services
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 # What a platform is held to that looks every second.
@@ -62,6 +67,108 @@ def test_the_address_is_asked_now_and_then_and_its_silence_is_told_without_it(tm
     assert "uuid-4711" not in (platform.data / "alerts" / "heartbeat.json").read_text()
     # It did look, whoever answers.
     assert read_heartbeat(platform).at == NOW + timedelta(seconds=180)
+
+
+def test_a_heartbeat_of_the_future_is_silence_and_asks_the_address_again(tmp_path):
+    with services() as server:
+        platform = platform_at(tmp_path)
+        platform.settings = platform.settings.model_copy(
+            update={"alerts_heartbeat": SecretStr(f"http://127.0.0.1:{server.port}/uuid-4711")}
+        )
+        beat(platform, now=NOW + timedelta(days=1))
+        assert silence(platform, now=NOW).startswith("The platform may be silent: its last heartbeat is of 2026-03-03")
+        # Two clocks are never quite the same.
+        assert silence(platform, now=NOW + timedelta(days=1, seconds=-2)) == ""
+        beat(platform, now=NOW)
+        assert len(server.asked) == 2
+    assert silence(platform, now=NOW) == ""
+
+
+def test_while_nobody_hears_of_what_is_wrong_the_address_is_not_asked_and_the_file_is_written(tmp_path):
+    with services() as server, dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        settings = {"group_seconds": 0, "attempts": 1, "last_attempts": 1, "heartbeat_seconds": 0.001}
+        dead = {"team": f"json://127.0.0.1:{free_port()}/"}
+        platform = platform_at(tmp_path / "home", channels=dead, **settings, **everyone("team"))
+        platform.settings = platform.settings.model_copy(
+            update={"alerts_heartbeat": SecretStr(f"http://127.0.0.1:{server.port}/uuid-4711")}
+        )
+        tell(platform, instance)
+        assert len(server.asked) == 1
+        store_sources(platform, massive="open")
+        before = read_heartbeat(platform).at
+        tell(platform, instance)
+        tell(platform, instance)
+        assert len(server.asked) == 1
+        assert read_heartbeat(platform).at > before
+        store_sources(platform, massive="closed")
+        tell(platform, instance)
+        assert len(server.asked) == 2
+
+
+# ---- a watchdog that cannot tell -------------------------------------------------------------------------------------
+
+
+def watching(home, port: int, **changed):
+    channels = {"team": f"json://127.0.0.1:{port}/"}
+    told = {"group_seconds": 0, "attempts": 1, "last_attempts": 1, "pause_seconds": 0.01, **everyone("team"), **changed}
+    return platform_at(home, channels=channels, **told)
+
+
+def another_process(platform) -> None:
+    shouting._SAID.clear()
+
+
+@pytest.mark.parametrize("fault", ["damaged", "full", "locked", "sending elsewhere"])
+def test_a_watchdog_that_cannot_enter_or_send_says_so_by_the_channels_once_an_hour(tmp_path, monkeypatch, fault):
+    with services() as server, ExitStack() as held:
+        platform = watching(tmp_path, server.port)
+        if fault == "damaged":
+            platform.ledger.append("alerts", {"entry": "started", "at": NOW.isoformat(), "event": "", "session": ""})
+            platform.ledger.append("alerts", {"entry": "sent", "at": NOW.isoformat(), "message": 9, "channel": "team"})
+            damage(platform.ledger, "alerts")
+        elif fault == "sending elsewhere":
+            held.enter_context(locked(platform.data / "alerts" / ".sending.lock", timeout_seconds=0))
+        else:
+
+            def broken(*_given, **_named):
+                kind = {"full": DiskFull, "locked": LockTimeout}[fault]
+                raise kind.of("alerts", expected="a line more", was=fault, do="see to it")
+
+            monkeypatch.setattr(Ledger, "append", broken)
+        for _ in range(3):
+            assert "The alert did not go the usual way" in watch(platform)
+            another_process(platform)
+        assert [request.json["title"] for request in server.asked] == ["[critical] silence: platform"]
+        assert "never looked at itself" in server.asked[0].json["message"]
+        (stamp,) = platform.data.rglob(".said_silence")
+        os.utime(stamp, (time.time() - 3601,) * 2)
+        watch(platform)
+        assert len(server.asked) == 2
+
+
+def test_when_it_was_said_is_known_where_the_home_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shouting.tempfile, "gettempdir", lambda: str(tmp_path))
+    with services() as server:
+        platform = watching(tmp_path / "home", server.port)
+        platform.data.mkdir(parents=True)
+        (platform.data / "alerts").touch()
+        for _ in range(2):
+            shouting.shout(platform, "silence", "platform", "gone", now=NOW, secrets=())
+            another_process(platform)
+        assert len(server.asked) == 1
+        # Said later than now: the clock was set back, and it is said again.
+        shouting.shout(platform, "silence", "platform", "gone", now=NOW - timedelta(days=1), secrets=())
+        assert len(server.asked) == 2
+
+
+def test_a_silence_that_no_channel_takes_is_tried_again_until_one_does(tmp_path):
+    port = free_port()
+    platform = watching(tmp_path, port)
+    assert "no channel took it" in watch(platform)
+    with services(port=port) as back:
+        watch(platform)
+        watch(platform)
+        assert [request.json["title"] for request in back.asked] == ["[critical] silence: platform"]
 
 
 LOOKING = """

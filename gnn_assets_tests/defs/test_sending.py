@@ -226,6 +226,16 @@ def test_no_secret_is_in_a_message_a_ledger_or_a_line_of_output(
     assert len(server.asked) >= 1
 
 
+def test_what_a_condition_is_known_by_is_never_redacted(tmp_path, instance):
+    channels = {"team": "json://hooks.example.com/gnn_weights/run_failed"}
+    platform = platform_at(tmp_path / "home", channels=channels)
+    run_assets(instance, ["gnn_weights"])
+    (found,) = look(platform, instance, now=LiveClock().now()).conditions
+    assert (found.name, found.subject) == ("run_failed/gnn_weights", "gnn_weights")
+    # What somebody else said may hold the address.
+    assert "gnn_weights" not in found.sentence
+
+
 def _tried(platform: Platform):
     return [f"{name}: {failure}" for name, failure in try_channels(platform)]
 

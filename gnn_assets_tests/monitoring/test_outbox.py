@@ -102,6 +102,24 @@ def test_a_message_dead_on_every_channel_is_a_dead_letter_and_is_sent_again_on_r
     assert turns(outbox, config) == [(1, "pager")]
 
 
+@pytest.mark.parametrize(
+    ("told", "unheard"),
+    [({}, [1]), ({"severity": "warning"}, [1]), ({"severity": "info"}, []), ({"route": []}, [])],
+)
+def test_what_nobody_hears_of_is_a_dead_letter_of_more_than_news(config, told, unheard):
+    outbox = outbox_of([{**ALERT, **told}])
+    assert outbox.unheard == []
+    while turns(outbox, config):
+        answered(outbox, config, "no", final=True)
+    assert [message.number for message in outbox.unheard] == unheard
+    outbox.enter(RESOLVE)
+    assert outbox.unheard == []
+    while turns(outbox, config):
+        answered(outbox, config, "no", final=True)
+    # Nobody hears of the end either, which is no reason for an alarm.
+    assert outbox.unheard == []
+
+
 def test_what_resolves_waits_for_its_alert_and_goes_to_whom_took_it(config):
     outbox = outbox_of([ALERT, RESOLVE])
     assert turns(outbox, config) == [(1, "pager")]
