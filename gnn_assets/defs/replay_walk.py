@@ -42,6 +42,9 @@ _MINUTE = timedelta(minutes=1)
 _MOST_LOOKS = 60
 # Where a run failed, automation asks again some hours later; so often before the next session.
 _LATER, _MOST_LATER = timedelta(hours=4), 3
+# How Dagster says that somebody interrupted.
+_BROKEN_OFF = frozenset({dg.DagsterEventType.PIPELINE_CANCELED, dg.DagsterEventType.PIPELINE_CANCELING})
+_INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 # What the ledger says that people want to see beside the runs.
 _TOLD = frozenset(
     (
@@ -195,6 +198,9 @@ class Walker:
             tags={**tags, **session},
             run_id=str(uuid5(NAMESPACE_OID, f"gnn_assets replay {self._runs}")),
         )
+        # Dagster ends the run that Ctrl-C falls into, and no more than that.
+        if any(event.event_type in _BROKEN_OFF or _is_interrupt(event) for event in result.all_events):
+            raise KeyboardInterrupt
         made = result.get_asset_materialization_events()
         why = {str(one.asset_key and one.asset_key.to_user_string()): _why(one) for one in made}
         self._remember(result)
@@ -332,6 +338,12 @@ def _instance(platform: Platform) -> Generator[dg.DagsterInstance]:
     home = platform.settings.home
     with contextlib.chdir(home), dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error if event.is_step_failure else None
+    names = {told.cls_name for told in (error, error and error.cause) if told}
+    return bool(names & _INTERRUPTS)
 
 
 def _why(event: dg.DagsterEvent) -> str:

@@ -1,12 +1,16 @@
 """A walk through the past: real automation and runs in a home of its own, the same bytes each time, nothing from later."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import date
 from io import StringIO
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from rich.console import Console
 
@@ -14,6 +18,7 @@ from gnn_assets.core.errors import ConfigError
 from gnn_assets.core.settings import Settings
 from gnn_assets.defs.replay import Route, open_replay
 from gnn_assets.defs.replay_view import View, line_of
+from gnn_assets.defs.replay_walk import Walker
 from gnn_assets.monitoring.walk import Walk
 from gnn_assets_tests.conftest import Home
 from gnn_assets_tests.monitoring.made_up_walk import made_up_walk
@@ -138,6 +143,20 @@ def test_the_clock_stands_at_the_close_before_the_first_session(tmp_path):
     assert sessions[0] == date(2020, 1, 2)
     assert platform.last_session == date(2019, 12, 31)
     assert platform.label == "replay"
+
+
+def test_ctrl_c_in_a_run_breaks_the_walk_off(tmp_path):
+    @dg.asset
+    def slow() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    (tmp_path / "dagster").mkdir()
+    instance = dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster"))
+    platform, sessions = open_replay(settings_of(tmp_path / "home"), Route("one", date(2020, 1, 2), date(2020, 1, 3)))
+    walker = Walker(platform, dg.Definitions(assets=[slow]), instance, sessions[0])
+    with pytest.raises(KeyboardInterrupt):
+        walker.prepare()
 
 
 # ---- how it is watched -------------------------------------------------------------------------------------------
