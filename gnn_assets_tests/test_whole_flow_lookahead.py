@@ -276,6 +276,7 @@ class Flow:
                 calendar=CALENDAR,
                 config=CONFIG,
                 status="ok",
+                degraded=False,
             )
             frames.append(made.rows.with_columns(calibration=pl.lit(canonical_json(asdict(made.calibration)))))
         return pl.concat(frames)

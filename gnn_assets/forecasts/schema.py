@@ -58,6 +58,7 @@ SERVED_FORECASTS = replace(FORECASTS, name="served_forecasts", monthly=True)
 SERVED_BEFORE_DEGRADED = replace(
     SERVED_FORECASTS,
     columns={name: dtype for name, dtype in FORECASTS.columns.items() if name != "degraded"},
+    descriptions={name: said for name, said in FORECASTS.descriptions.items() if name != "degraded"},
     schema_version=1,
 )
 

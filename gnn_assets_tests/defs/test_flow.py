@@ -164,7 +164,7 @@ def test_verify_notices_a_forecast_that_is_not_its_cards(home_copy):
             "graphs.windw: no such setting (value 60); did you mean 'window'?",
         ),
         ({"GNN_ASSETS_CONFIG__GRAPHS__K": "0"}, "graphs.k: Input should be greater than or equal to 1, was 0"),
-        ({"GNN_ASSETS_PROFILE": "sampel"}, "profile: expected one of sample, live, wide, test, was 'sampel'"),
+        ({"GNN_ASSETS_PROFILE": "sampel"}, "profile: expected one of sample, live, wide, replay, test, was 'sampel'"),
         (
             {"GNN_ASSETS_CONFIG__BARS__SOURCES": '["yaho"]'},
             "expected one of alpaca, files, massive, sample, simulated, yahoo, was 'yaho'; did you mean 'yahoo'?",

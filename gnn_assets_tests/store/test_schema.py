@@ -63,7 +63,7 @@ def test_order_of_rows_does_not_matter(order):
     assert TABLE.conform(frame)["value"].to_list() == [float(row) for row in range(20)]
 
 
-@pytest.mark.parametrize("table", _declared(), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", _declared(), ids=lambda table: f"{table.name}-{table.schema_version}")
 def test_every_declared_table_holds_together(table):
     """Keys, provenance and descriptions name columns; a monthly table has the session its files are split by."""
     assert table.key
@@ -73,6 +73,6 @@ def test_every_declared_table_holds_together(table):
 
 
 def test_the_declared_tables_are_found():
-    names = [table.name for table in _declared()]
-    assert len(names) == len(set(names))
-    assert {"market_bars", "correlation_graphs", "forecasts"} <= set(names)
+    versions = [(table.name, table.schema_version) for table in _declared()]
+    assert len(versions) == len(set(versions))
+    assert {"market_bars", "correlation_graphs", "forecasts"} <= {name for name, _ in versions}
