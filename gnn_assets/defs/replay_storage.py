@@ -1,7 +1,8 @@
-"""Where a replay keeps Dagster's state: SQLite as ever, without a new connection and a flush to the disk an event.
+"""Where a replay keeps Dagster's state: SQLite as ever, but for three things that are done at every event.
 
-A replay that is cut off is begun anew, so it need not outlive the machine; and half a year is some hundred thousand
-events. The files are those that any SQLite storage of Dagster reads.
+They are a new connection, a flush to the disk, and a look at which tables and columns there are. A replay that is cut
+off is begun anew, so it need not outlive the machine; its tables are made with its home, and stay as they are; and half
+a year is some hundred thousand events. The files are those that any SQLite storage of Dagster reads.
 """
 
 import sqlite3
@@ -38,6 +39,16 @@ class ReplayEventLog(ConsolidatedSqliteEventLogStorage):
         with self._engine.begin() as connection:
             yield connection
 
+    @cached_property
+    def _seen(self) -> set[str]:
+        return set()
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether there is a table of that name: one that was there stays."""
+        if table_name not in self._seen and super().has_table(table_name):
+            self._seen.add(table_name)
+        return table_name in self._seen
+
 
 class ReplayRuns(SqliteRunStorage):
     """Dagster's runs of a replay."""
@@ -51,3 +62,11 @@ class ReplayRuns(SqliteRunStorage):
         """A connection that is kept for the next time."""
         with self._engine.begin() as connection:
             yield connection
+
+    @cached_property
+    def _with_times(self) -> bool:
+        return super().has_run_stats_index_cols()
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Whether the table of runs has the columns of their times."""
+        return self._with_times

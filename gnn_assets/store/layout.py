@@ -1,10 +1,12 @@
 """How a table's rows become Parquet files, a month each, and back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import date
 from io import BytesIO
+from threading import Lock
 
 import polars as pl
+from cachetools import LRUCache, cached
 
 from gnn_assets.core.errors import CorruptArtefact, DataError, SchemaMismatch
 from gnn_assets.core.hashing import sha256_hex
@@ -12,6 +14,9 @@ from gnn_assets.store.manifests import StoredFile
 from gnn_assets.store.schema import Table
 
 WHOLE = "all"  # the "month" of a table that is not monthly
+# What was decoded is kept for the next reader in this process: stages read the same months of small tables many times
+# over. Of a large market's tables it holds a part, which is no loss.
+_KEPT_BYTES = 64 * 2**20
 
 
 def checked(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
@@ -167,6 +172,17 @@ def decoded(
         CorruptArtefact: if the bytes are no Parquet after all.
         SchemaMismatch: if the columns are not those declared; nothing is cast.
     """
+    frame = _frame(table, file, data, None if columns is None else tuple(columns)).clone()
+    return frame.filter(*where) if where else frame
+
+
+def _as_decoded(table: Table, file: StoredFile, _data: bytes, columns: tuple[str, ...] | None) -> Hashable:
+    # The bytes were verified to have this hash.
+    return file.sha256, columns, *table.columns.items()
+
+
+@cached(LRUCache(_KEPT_BYTES, getsizeof=pl.DataFrame.estimated_size), key=_as_decoded, lock=Lock())
+def _frame(table: Table, file: StoredFile, data: bytes, columns: tuple[str, ...] | None) -> pl.DataFrame:
     try:
         stored = pl.Schema(pl.read_parquet_schema(BytesIO(data)))
         known = stored == pl.Schema(table.columns)
@@ -186,7 +202,7 @@ def decoded(
             was="; ".join(table.difference(stored)) or "the declared ones in another order",
             do="materialise it again with the present code",
         )
-    return frame.filter(*where) if where else frame
+    return frame
 
 
 def sorted_by_key(table: Table, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:

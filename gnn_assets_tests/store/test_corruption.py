@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.core.errors import CorruptArtefact, MissingArtefact, SchemaMismatch, StoreError
+from gnn_assets.core.hashing import sha256_hex
 from gnn_assets.store.cards import Cards
 from gnn_assets.store.lake import Lake
 from gnn_assets.store.layout import decoded, encoded
@@ -149,15 +151,16 @@ def test_a_cut_parquet_file_is_refused_with_its_path(tmp_path, share):
 def test_verified_bytes_that_are_no_parquet_are_still_one_typed_error(data, keep):
     """Whatever the parser does with them, a panic included."""
     file, whole = encoded("all", levels_of(1), content="")
+    bad = whole[:keep] + data + b"PAR1"
     with pytest.raises((CorruptArtefact, SchemaMismatch)):
-        decoded(LEVELS, file, whole[:keep] + data + b"PAR1")
+        decoded(LEVELS, replace(file, sha256=sha256_hex(bad)), bad)
 
 
 def test_a_panic_of_the_parser_is_a_typed_error(monkeypatch):
     def panic(_: object) -> pl.DataFrame:
         raise pl.exceptions.PanicException("index out of bounds")
 
-    file, whole = encoded("all", levels_of(1), content="")
+    file, whole = encoded("all", levels_of(99), content="")
     monkeypatch.setattr(pl, "read_parquet", panic)
     with pytest.raises(CorruptArtefact, match="unreadable"):
         decoded(LEVELS, file, whole)

@@ -47,6 +47,18 @@ def test_what_is_published_is_read_back_sorted_by_key(tmp_path):
     assert known(lake.versions("prices").current()).run_id == "run 7"
 
 
+def test_a_file_is_decoded_for_its_first_reader_in_a_process(tmp_path, monkeypatch):
+    lake = lake_at(tmp_path)
+    levels = LEVELS.empty().vstack(levels_of(77))
+    lake.publish(LEVELS, levels, lineage=lineage(1), data_end=None)
+    first = lake.read(LEVELS)
+    monkeypatch.setattr(pl, "read_parquet", lambda *_, **__: pytest.fail("decoded again"))
+    first.drop_in_place("value")
+
+    assert lake.read(LEVELS).equals(levels)
+    assert lake_at(tmp_path).read(LEVELS, where=pl.col("row") < 2).height == 2
+
+
 def test_reading_makes_no_folder(tmp_path):
     lake = lake_at(tmp_path)
     assert lake.manifest(PRICES) is None
