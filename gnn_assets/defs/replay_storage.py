@@ -6,14 +6,16 @@ a year is some hundred thousand events. The files are those that any SQLite stor
 """
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any, Self
 
 import sqlalchemy as db
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
 from sqlalchemy import event
 
 
@@ -52,6 +54,11 @@ class ReplayEventLog(ConsolidatedSqliteEventLogStorage):
 
 class ReplayRuns(SqliteRunStorage):
     """Dagster's runs of a replay."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """As Dagster opens it, which names its own class here."""
+        return cls.from_local(inst_data=inst_data, **config_value)
 
     @cached_property
     def _engine(self) -> db.Engine:

@@ -145,6 +145,18 @@ def test_the_clock_stands_at_the_close_before_the_first_session(tmp_path):
     assert platform.label == "replay"
 
 
+@pytest.mark.parametrize("storage", ["run_storage", "event_log_storage"])
+def test_dagsters_state_of_a_replay_waits_for_no_disk(tmp_path, monkeypatch, storage):
+    platform, _ = open_replay(settings_of(tmp_path / "home"), Route("short", date(2020, 1, 2), date(2020, 1, 3)))
+    own = platform.settings.home
+    monkeypatch.chdir(own)
+    with dg.DagsterInstance.from_config(str(own)) as instance:
+        kept = getattr(instance, storage)
+        connect = kept.connect if storage == "run_storage" else kept.index_connection
+        with connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 0
+
+
 def test_ctrl_c_in_a_run_breaks_the_walk_off(tmp_path):
     @dg.asset
     def slow() -> None:
