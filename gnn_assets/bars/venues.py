@@ -1,6 +1,7 @@
 """Which exchange a bar belongs to, whether its date is a session there, and when its bar was known."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import polars as pl
 
@@ -74,6 +75,8 @@ def _available(calendar: SessionCalendar) -> pl.Series:
     return pl.Series("moment", calendar.closes, dtype=MOMENT) + calendar.grace
 
 
+# Thousands of moments are slow to hand to polars, and every stage asks for those of the same few exchanges.
+@lru_cache(maxsize=16)
 def _moments(calendar: SessionCalendar) -> pl.DataFrame:
     return pl.DataFrame(
         {
