@@ -1,21 +1,35 @@
 """Pictures a person would look at on an asset's page, small enough to live in Dagster's event log."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import numpy as np
 import polars as pl
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from gnn_assets.defs.paper import (
+    GAP,
+    POINT,
+    SMALL,
+    around,
+    date_ticks,
+    highest,
+    legend,
+    new_axes,
+    new_figure,
+    picture,
+    ruled,
+    scale,
+    seat,
+    under_title,
+    value_ticks,
+    whole_ticks,
+    widest,
+)
 
-_DPI = 90
 _NAMED = 60  # more names than this cannot be read in a picture
+_ROWS = 380  # pixels that the names beside a matrix share
 _LEVEL = 8  # more names than this under an axis are turned
 _DRAWN = 2000  # more edges than this are a ball of wool; the strongest are drawn
 
@@ -27,13 +41,21 @@ def heat_map(matrix: np.ndarray, *, labels: Sequence[str], title: str) -> dg.Mar
         matrix: float (N, N) in [-1, 1].
         labels: the N names; left out where they could not be read.
     """
-    figure, axes = _figure(width=6.4, height=5.6, title=title)
-    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-    shown = labels if len(labels) <= _NAMED else []
-    axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(shown)), shown, fontsize=7)
-    figure.colorbar(image, ax=axes, shrink=0.8)
-    return _picture(figure, title)
+    figure = new_figure(width=6.4, height=5.6, title=title)
+    axes, bar = new_axes(figure), new_axes(figure)
+    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    figure.colorbar(image, cax=bar, ticks=[])
+    ticks = (range(len(labels)), labels) if len(labels) <= _NAMED else ([], [])
+    # No name is higher than its row.
+    size = min(SMALL, _ROWS * POINT / max(len(labels), 1))
+    left = widest(scale(axes, "left", ticks, size=size)) + 2 * GAP
+    bottom = highest(scale(axes, "bottom", ticks, size=size, rotation=90)) + 2 * GAP
+    right = widest(scale(bar, "right", value_ticks(-1, 1)[0], size=SMALL)) + 7 * GAP
+    top = figure.bbox.height - under_title(figure)
+    side = min(figure.bbox.width - left - right, top - bottom)
+    seat(axes, left, top - side, side, side)
+    seat(bar, left + side + 2 * GAP, top - side, 3 * GAP, side)
+    return picture(figure, title, shades=True)
 
 
 def network(
@@ -49,7 +71,8 @@ def network(
     """
     from matplotlib.collections import LineCollection
 
-    figure, axes = _figure(width=6.4, height=6.0, title=title)
+    figure = new_figure(width=6.4, height=6.0, title=title)
+    axes = new_axes(figure)
     order = np.argsort(np.array(groups, dtype=object), kind="stable")
     angle_N = np.empty(len(labels))
     angle_N[order] = 2 * np.pi * np.arange(len(labels)) / max(len(labels), 1)
@@ -60,40 +83,43 @@ def network(
     corr = corr_Nxk[src, rank]
     colours = [(0.7, 0.1, 0.1, abs(r) / 2) if r > 0 else (0.1, 0.2, 0.7, abs(r) / 2) for r in corr.tolist()]
     ends = np.stack([place_Nx2[src], place_Nx2[dst_Nxk[src, rank]]], axis=1)
-    axes.add_collection(LineCollection(list(ends), colors=colours, linewidths=0.8))
+    axes.add_collection(LineCollection(list(ends), colors=colours, linewidths=0.8), autolim=False)
     names = sorted(set(groups))
     for number, name in enumerate(names):
         own = [position for position, group in enumerate(groups) if group == name]
-        axes.scatter(*place_Nx2[own].T, s=18, color=f"C{number % 10}", label=name, zorder=2)
-    if len(labels) <= _NAMED:
-        for label, angle, (x, y) in zip(labels, angle_N, place_Nx2, strict=True):
-            turned = np.cos(angle) < 0
-            degrees = np.degrees(angle) + (180 if turned else 0)
-            axes.text(
-                1.05 * x, 1.05 * y, label, fontsize=7, rotation=degrees, rotation_mode="anchor",
-                ha="right" if turned else "left", va="center",
-            )  # fmt: skip
+        axes.plot(*place_Nx2[own].T, "o", markersize=4.2, color=f"C{number % 10}", label=name)
     axes.set_axis_off()
-    axes.set_aspect("equal")
-    axes.set_xlim(-1.3, 1.3)
-    axes.set_ylim(-1.3, 1.3)
-    axes.legend(fontsize=6, ncols=4, loc="lower center", frameon=False)
-    return _picture(figure, title)
+    written = around(axes, angle_N, labels) if len(labels) <= _NAMED else []
+    bottom = legend(axes, room=figure.bbox.width, under=True)
+    room = min(figure.bbox.width, figure.bbox.height - under_title(figure) - bottom)
+    # The widest name has its place outside the circle wherever it stands.
+    reach = room / (room - 2 * (max(widest(written), highest(written)) + 3 * GAP))
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    seat(axes, (figure.bbox.width - room) / 2, bottom, room, room)
+    return picture(figure, title)
 
 
 def lines(
     x: Sequence[Any], series: Mapping[str, Sequence[float] | np.ndarray], *, title: str, x_label: str, y_label: str
 ) -> dg.MarkdownMetadataValue:
-    """Several series over one axis; the first is drawn thick."""
-    figure, axes = _figure(width=7.2, height=3.4, title=title)
+    """Several series over one axis; the first is drawn thick.
+
+    Args:
+        x: sessions, or numbers of folds.
+        series: name → values, from the first of `x` on; NaN where there is none.
+    """
+    from matplotlib.dates import date2num
+
+    figure = new_figure(width=7.2, height=3.4, title=title)
+    axes = new_axes(figure)
+    dated = len(x) > 0 and isinstance(x[0], date)
+    at_T = date2num(np.array(x, dtype="datetime64[D]")) if dated else np.array(x, dtype=float)
     for number, (name, values) in enumerate(series.items()):
-        axes.plot(x[: len(values)], values, label=name, linewidth=1.8 if number == 0 else 0.9)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.3)
-    if series:
-        axes.legend(fontsize=7, ncols=2)
-    return _picture(figure, title)
+        axes.plot(at_T[: len(values)], values, label=name, linewidth=1.8 if number == 0 else 0.9)
+    ticks = date_ticks(axes, at_T[0], at_T[-1]) if dated else whole_ticks(axes)
+    ruled([axes], [ticks], x_label=x_label, y_labels=[y_label])
+    return picture(figure, title)
 
 
 def bars(
@@ -109,19 +135,17 @@ def bars(
         groups: the G names under the axis.
         series: name → values, lower and upper ends, float (G,) each; NaN where there is none.
     """
-    figure, axes = _figure(width=7.2, height=3.4, title=title)
+    figure = new_figure(width=7.2, height=3.4, title=title)
+    axes = new_axes(figure)
     width = 0.8 / max(len(series), 1)
     for number, (name, (values_G, lower_G, upper_G)) in enumerate(series.items()):
         at_G = np.arange(len(groups)) + (number - (len(series) - 1) / 2) * width
         axes.bar(at_G, values_G, width=width, label=name)
         axes.vlines(at_G, lower_G, upper_G, color="black", linewidth=0.8)
     axes.axhline(0, color="black", linewidth=0.6)
-    axes.set_xticks(range(len(groups)), groups, rotation=45 if len(groups) > _LEVEL else 0, fontsize=7)
-    axes.set_ylabel(y_label)
-    axes.grid(axis="y", alpha=0.3)
-    if series:
-        axes.legend(fontsize=7, ncols=3)
-    return _picture(figure, title)
+    ticks = (range(len(groups)), groups)
+    ruled([axes], [ticks], x_label="", y_labels=[y_label], turned=len(groups) > _LEVEL)
+    return picture(figure, title)
 
 
 def calibration(
@@ -135,31 +159,28 @@ def calibration(
         lower_D: lower ends of the intervals of what came, float (D,).
         upper_D: upper ends, float (D,).
     """
-    figure, axes = _figure(width=5.2, height=4.4, title=title)
+    figure = new_figure(width=5.2, height=4.4, title=title)
+    axes = new_axes(figure)
     axes.axline((0, 0), slope=1, color="grey", linewidth=0.8, linestyle="--", label="as promised")
     axes.vlines(expected_D, lower_D, upper_D, color="C0", linewidth=0.8)
     axes.plot(expected_D, realised_D, "o", color="C0", label="deciles of scores")
-    axes.set_xlabel(f"expected ({unit})")
-    axes.set_ylabel(f"realised ({unit})")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
-    return _picture(figure, title)
+    ticks, power = value_ticks(*axes.get_xlim())
+    ruled([axes], [ticks], x_label=f"expected ({unit}){power}", y_labels=[f"realised ({unit})"])
+    return picture(figure, title)
 
 
 def training_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str) -> dg.MarkdownMetadataValue:
     """Loss and validation IC by epoch, a line a part."""
-    figure, axes = _figure(width=7.2, height=3.4, title=title, columns=2)
-    for panel, figure_name, label in zip(axes, ("loss", "validation_ic"), ("loss", "validation IC"), strict=True):
+    figure = new_figure(width=7.2, height=3.4, title=title)
+    panels = [new_axes(figure), new_axes(figure)]
+    for panel, figure_name in zip(panels, ("loss", "validation_ic"), strict=True):
         for part, rows in curves.items():
             values = [row[figure_name] for row in rows]
             if any(value is not None for value in values):
                 panel.plot([row["epoch"] for row in rows], values, linewidth=0.9, label=part)
-        panel.set_xlabel("epoch")
-        panel.set_ylabel(label)
-        panel.grid(alpha=0.3)
-    if axes[0].lines:
-        axes[0].legend(fontsize=6)
-    return _picture(figure, title)
+    ticks = [whole_ticks(panel) for panel in panels]
+    ruled(panels, ticks, x_label="epoch", y_labels=["loss", "validation IC"])
+    return picture(figure, title)
 
 
 def equity(
@@ -194,20 +215,3 @@ def _cell(value: object, digits: int) -> str:
     if value is None:
         return ""
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _figure(*, width: float, height: float, title: str, columns: int = 1) -> tuple["Figure", Any]:
-    # The object interface draws without a display and without global state.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=9)
-    axes: Axes | np.ndarray = figure.subplots(1, columns)
-    return figure, axes
-
-
-def _picture(figure: "Figure", title: str) -> dg.MarkdownMetadataValue:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return dg.MarkdownMetadataValue(f"![{title}](data:image/png;base64,{encoded})")
