@@ -6,15 +6,15 @@ return (`residual_returns`) or off a score (`project_off`).
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from jaxtyping import Float
-from threadpoolctl import threadpool_limits
+from jaxtyping import Bool, Float
 
 from gnn_assets.core.config import FactorsConfig
+from gnn_assets.graphs.one_thread import one_thread
 
 # A series counts as constant when its standard deviation is below this share of its root mean square, and a direction
 # as dependent on others when so little of its length is its own.
@@ -92,8 +92,7 @@ def factor_loadings(returns_TxN: np.ndarray, *, sessions: Sequence[date], config
     loadings = np.full((n_fits, n_symbols, config.count), np.nan)
     deviation, beta = np.full((2, n_fits, n_symbols), np.nan)
     explained = np.zeros((n_fits, config.count))
-    # One thread: how a decomposition is divided among threads changes its last bits.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_thread():
         for fit, row in enumerate(rows_R):
             values_WxN = np.array(returns_TxN[row - config.window + 1 : row + 1], dtype=np.float64, order="C")
             columns, mean, scale = _taking_part(values_WxN, config)
@@ -126,32 +125,41 @@ def residual_returns(returns_TxN: np.ndarray, factors: Factors, *, sessions: Seq
 
     Known at: the close of each session, from fits of earlier sessions alone.
     """
-    residual_TxN = np.full(returns_TxN.shape, np.nan)
-    with threadpool_limits(limits=1, user_api="blas"):
-        for row, session in enumerate(sessions):
-            fit = factors.known_before(session)
-            if fit is None:
-                continue
-            residual_TxN[row] = residual_row(returns_TxN[row], factors, fit)
-    return residual_TxN
+    return residual_rows(returns_TxN, factors, [factors.known_before(session) for session in sessions])
 
 
-def residual_row(returns_N: np.ndarray, factors: Factors, fit: int) -> np.ndarray:
-    """What one fit leaves of one session's returns; see `residual_returns`.
+def residual_rows(returns_SxN: np.ndarray, factors: Factors, fits_S: Sequence[int | None]) -> np.ndarray:
+    """What one fit a session leaves of that session's returns; see `residual_returns`.
+
+    A session's bits do not depend on the others: sessions that have fit and symbols in common share its directions.
+
+    Args:
+        returns_SxN: float (S, N), log returns; what is not finite is missing.
+        factors: fits over the same symbols.
+        fits_S: position of each session's fit; None where there is none.
 
     Returns:
-        float64 (N,); NaN where a return or a loading is missing, and throughout if no more symbols are there than
-        directions.
+        float64 (S, N); NaN where a return or a loading is missing, and for the whole session if there is no fit, or no
+        more symbols are there than directions.
     """
-    residual_N = np.full(returns_N.shape, np.nan)
-    deviation_N = factors.deviation_RxN[fit]
-    present = np.isfinite(returns_N) & np.isfinite(deviation_N)
-    directions = factors.loadings_RxNxC[fit][:, factors.explained_RxC[fit] > 0]
-    if present.sum() > directions.shape[1]:
-        scaled = returns_N[present].astype(np.float64) / deviation_N[present]
-        basis = orthonormal_basis(directions[present])
-        residual_N[present] = (scaled - basis @ (basis.T @ scaled)) * deviation_N[present]
-    return residual_N
+    residual_SxN = np.full(returns_SxN.shape, np.nan)
+    fitted_RxN = np.isfinite(factors.deviation_RxN)
+    present_SxN = np.isfinite(returns_SxN)
+    for row, fit in enumerate(fits_S):
+        present_SxN[row] &= fit is not None and fitted_RxN[fit]
+    with one_thread():
+        for fit, rows in _runs(fits_S, present_SxN):
+            present_N = present_SxN[rows[0]]
+            directions = factors.loadings_RxNxC[fit][:, factors.explained_RxC[fit] > 0]
+            if present_N.sum() <= directions.shape[1]:
+                continue
+            basis = orthonormal_basis(directions[present_N])
+            deviation_n = factors.deviation_RxN[fit, present_N]
+            # One product a session: those of several at once round otherwise.
+            for row in rows:
+                scaled_n = returns_SxN[row, present_N].astype(np.float64) / deviation_n
+                residual_SxN[row, present_N] = (scaled_n - basis @ (basis.T @ scaled_n)) * deviation_n
+    return residual_SxN
 
 
 def project_off(
@@ -180,20 +188,56 @@ def project_off(
     Known at: the close of each session, from fits of that close or earlier.
     """
     projected_TxN = np.full(scores_TxN.shape, np.nan)
-    with threadpool_limits(limits=1, user_api="blas"):
-        for row, session in enumerate(sessions):
-            fit = factors.known_at(session)
-            present_N = np.isfinite(scores_TxN[row])
-            if fit is None or not present_N.any():
-                continue
-            basis_NxD = projection_basis(
-                factors, fit, present_N=present_N, count=count, with_constant=with_constant, with_beta=with_beta
-            )
-            scores_N = np.where(present_N, scores_TxN[row], 0.0)
-            # What rounding leaves of nothing would become a score again once it is standardised.
-            left_N = scores_N - basis_NxD @ (basis_NxD.T @ scores_N) if basis_NxD.shape[1] < present_N.sum() else 0.0
-            projected_TxN[row] = np.where(present_N, left_N, np.nan)
+    present_TxN = np.isfinite(scores_TxN)
+    fits_T = [factors.known_at(session) for session in sessions]
+    with one_thread():
+        for rows, basis_NxD in projection_bases(
+            factors, fits_T, present_TxN, count=count, with_constant=with_constant, with_beta=with_beta
+        ):
+            for row in rows:
+                present_N = present_TxN[row]
+                scores_N = np.where(present_N, scores_TxN[row], 0.0)
+                # What rounding leaves of nothing would become a score again once it is standardised.
+                left = basis_NxD.shape[1] < present_N.sum()
+                left_N = scores_N - basis_NxD @ (basis_NxD.T @ scores_N) if left else 0.0
+                projected_TxN[row] = np.where(present_N, left_N, np.nan)
     return projected_TxN
+
+
+def projection_bases(
+    factors: Factors,
+    fits_S: Sequence[int | None],
+    present_SxN: Bool[np.ndarray, "S N"],
+    *,
+    count: int,
+    with_constant: bool = True,
+    with_beta: bool = True,
+) -> Iterator[tuple[range, np.ndarray]]:
+    """The basis of every session that has a fit and a symbol: made once for sessions on end that have both in common.
+
+    Args:
+        factors: the fits.
+        fits_S: position of each session's fit, from `Factors.known_at`; None where there is none.
+        present_SxN: bool (S, N), symbols that take part.
+        count: leading directions in it.
+        with_constant: whether the constant is in it.
+        with_beta: whether beta is in it.
+
+    Yields:
+        The sessions, as positions in S, and their basis, as `projection_basis` gives it.
+    """
+    for fit, rows in _runs(fits_S, present_SxN):
+        yield (
+            rows,
+            projection_basis(
+                factors,
+                fit,
+                present_N=present_SxN[rows[0]],
+                count=count,
+                with_constant=with_constant,
+                with_beta=with_beta,
+            ),
+        )
 
 
 def projection_basis(
@@ -248,6 +292,18 @@ def orthonormal_basis(directions_NxD: np.ndarray) -> np.ndarray:
     unit_NxD = directions_NxD[:, length_D > 0] / length_D[length_D > 0]
     left, singular, _ = np.linalg.svd(unit_NxD, full_matrices=False)
     return np.ascontiguousarray(left[:, singular > _NEGLIGIBLE])
+
+
+def _runs(fits_S: Sequence[int | None], present_SxN: np.ndarray) -> Iterator[tuple[int, range]]:
+    """Fit and rows of sessions on end with the same fit and the same symbols; those without either are left out."""
+    start = 0
+    for row in range(1, len(fits_S) + 1):
+        if row < len(fits_S) and fits_S[row] == fits_S[start] and (present_SxN[row] == present_SxN[start]).all():
+            continue
+        fit = fits_S[start]
+        if fit is not None and present_SxN[start].any():
+            yield fit, range(start, row)
+        start = row
 
 
 def _taking_part(values_WxN: np.ndarray, config: FactorsConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ Known at:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -106,11 +106,12 @@ def train_candidate(
             do="shorten models.folds.train or models.folds.validation",
         )
     plan = Plan(data, tuple(folds), refit, purge, config, checkpoint)
-    chains = [partial(train_chain, variant, plan) for variant in variants(config)]
     # The candidate and its ablations take the time; the baselines are done one by one, with every thread for each.
-    ahead = sum(variant.plugin == config.candidate for variant in variants(config))
-    told = side_by_side(chains[:ahead], workers=config.training.workers, progress=foretelling(progress))
-    trained = [part for chain in (*told, *(chain(_unheard) for chain in chains[ahead:])) for part in chain]
+    ahead = [partial(train_chain, variant, plan) for variant in variants(config) if variant.plugin == config.candidate]
+    alone = replace(plan, config=_one_by_one(config))
+    told = side_by_side(ahead, workers=config.training.workers, progress=foretelling(progress))
+    baselines = [train_chain(variant, alone, _unheard) for variant in variants(config)[len(ahead) :]]
+    trained = [part for chain in (*told, *baselines) for part in chain]
     failed = sum(bool(part.facts["failure"]) for part in trained)
     return Candidate(
         parts={part.name: part.arrays for part in trained if part.arrays},
@@ -231,6 +232,10 @@ def _scores(
             was=f"{type(error).__name__}: {error}",
             do="mend the plug-in, or serve another",
         ) from error
+
+
+def _one_by_one(config: ModelsConfig) -> ModelsConfig:
+    return config.model_copy(update={"training": config.training.model_copy(update={"workers": 1})})
 
 
 def _unheard(share: float, text: str) -> None:

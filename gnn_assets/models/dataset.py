@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -139,7 +140,7 @@ class Dataset:
         known = self.mask_TxN[part] & np.isfinite(values)
         if target != "label":
             root = np.sqrt(self.recipe.execution.horizon)
-            values = np.where(known, self.graph.residual_label(values, rows), 0.0)
+            values = np.where(known, self._residual_TxN[part], 0.0)
             known &= np.isfinite(values)
             if target == "scaled":
                 own = self.graph.residual_TxN
@@ -150,6 +151,11 @@ class Dataset:
             else:
                 values = np.clip(values, -settings.clip * root, settings.clip * root)
         return standardise(values, known).astype(np.float32), known
+
+    @cached_property
+    def _residual_TxN(self) -> Float64[np.ndarray, "T N"]:
+        """Labels less their regression: folds overlap, and every model of a blend asks again for each target."""
+        return self.graph.residual_label(self.labels_TxN.astype(np.float64), range(len(self.sessions)))
 
     @property
     def first_index(self) -> int:

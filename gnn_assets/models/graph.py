@@ -8,10 +8,16 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
-from threadpoolctl import threadpool_limits
 
 from gnn_assets.core.config import FactorsConfig
-from gnn_assets.graphs.factors import Factors, factor_loadings, projection_basis, residual_returns, residual_row
+from gnn_assets.graphs.factors import (
+    Factors,
+    factor_loadings,
+    projection_bases,
+    residual_returns,
+    residual_rows,
+)
+from gnn_assets.graphs.one_thread import one_thread
 
 # As it is; every symbol alone; the same graph with the symbols' places in it exchanged.
 GraphKind = Literal["true", "identity", "shuffled"]
@@ -88,13 +94,7 @@ class Graph:
         Returns:
             float64 (S, N); NaN where the label is unknown, or nothing is known to regress it on.
         """
-        known = [self.factors.known_at(self.sessions[row]) for row in rows]
-        residual_SxN = np.full(labels_SxN.shape, np.nan)
-        with threadpool_limits(limits=1, user_api="blas"):
-            for at, fit in enumerate(known):
-                if fit is not None:
-                    residual_SxN[at] = residual_row(labels_SxN[at], self.factors, fit)
-        return residual_SxN
+        return residual_rows(labels_SxN, self.factors, self._known(rows))
 
     def basis(self, rows: range, mask_SxN: np.ndarray, *, count: int) -> Float32[np.ndarray, "S N D"]:
         """What is taken off a score: orthonormal columns over the masked-in symbols of each session.
@@ -112,21 +112,18 @@ class Graph:
             The close of each session.
         """
         basis_SxNxD = np.zeros((*mask_SxN.shape, count + 2), dtype=np.float32)
-        # One thread: how a decomposition is divided among threads changes its last bits.
-        with threadpool_limits(limits=1, user_api="blas"):
-            for at, row in enumerate(rows):
-                present_N = mask_SxN[at]
-                fit = self.factors.known_at(self.sessions[row])
-                if not present_N.any():
-                    continue
-                if fit is None:
-                    basis_SxNxD[at, present_N, 0] = present_N.sum() ** -0.5
-                    continue
-                found_NxD = projection_basis(
-                    self.factors, fit, present_N=present_N, count=count, with_constant=True, with_beta=True
-                )
-                basis_SxNxD[at, :, : found_NxD.shape[1]] = found_NxD
+        known = self._known(rows)
+        for at, fit in enumerate(known):
+            if fit is None and mask_SxN[at].any():
+                basis_SxNxD[at, mask_SxN[at], 0] = mask_SxN[at].sum() ** -0.5
+        with one_thread():
+            for run, found_NxD in projection_bases(self.factors, known, mask_SxN, count=count):
+                basis_SxNxD[run.start : run.stop, :, : found_NxD.shape[1]] = found_NxD
         return basis_SxNxD
+
+    def _known(self, rows: range) -> list[int | None]:
+        """The fit known at each session's close."""
+        return [self.factors.known_at(self.sessions[row]) for row in rows]
 
     def _alone(self) -> "Graph":
         factors = self.factors

@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import get_cached_controller
 
 from gnn_assets.core.errors import ModelError
 from gnn_assets.core.settings import pin_threads
@@ -52,7 +52,7 @@ def start(*, threads: int, cache: Path) -> int:
             do="start a fresh process, or ask for that many",
         )
     # NumPy's matrix library reads the environment only when it is loaded, which was long ago.
-    threadpool_limits(threads)
+    get_cached_controller().limit(limits=threads)
     return running
 
 

@@ -20,7 +20,7 @@ from gnn_assets.graphs.factors import (
     orthonormal_basis,
     project_off,
     residual_returns,
-    residual_row,
+    residual_rows,
 )
 from gnn_assets.store.panel import to_panel
 from gnn_assets_tests.lookahead import assert_no_lookahead
@@ -428,12 +428,39 @@ def test_a_score_s_part_along_how_returns_move_is_taken_off_and_not_along_how_st
     assert abs(left @ loadings[:, 0]) > 0.1
 
 
-def test_one_session_s_residuals_are_those_of_all():
-    returns = returns_of(missing=0.1)
-    factors = fitted(returns)
-    every = residual_returns(returns, factors, sessions=SESSIONS)
-    fit = factors.known_before(SESSIONS[70])
-    assert residual_row(returns[70], factors, fit).tobytes() == every[70].tobytes()
+def residual_by_itself(returns_N, factors, fit):
+    """One session as if there were no other."""
+    deviation_N, left_N = factors.deviation_RxN[fit], np.full(len(returns_N), np.nan)
+    present = np.isfinite(returns_N) & np.isfinite(deviation_N)
+    directions = factors.loadings_RxNxC[fit][:, factors.explained_RxC[fit] > 0]
+    if present.sum() > directions.shape[1]:
+        scaled, basis = returns_N[present] / deviation_N[present], orthonormal_basis(directions[present])
+        left_N[present] = (scaled - basis @ (basis.T @ scaled)) * deviation_N[present]
+    return left_N
+
+
+@st.composite
+def sessions_with_gaps(draw):
+    """Returns in which some sessions on end lack the same symbols, some others, and some all but a few."""
+    returns = returns_of(missing=0.0)
+    for _ in range(draw(st.integers(0, 6))):
+        first = draw(st.integers(0, len(SESSIONS) - 1))
+        lacking = draw(st.lists(st.integers(0, returns.shape[1] - 1), max_size=12))
+        returns[first : first + draw(st.integers(1, 12)), lacking] = np.nan
+    return returns
+
+
+@settings(max_examples=20, deadline=None)
+@given(sessions_with_gaps())
+def test_sessions_that_share_fit_and_symbols_have_the_bits_each_has_by_itself(returns):
+    factors = fitted(returns_of(missing=0.1))
+    known = [factors.known_before(session) for session in SESSIONS]
+    residual, off = residual_rows(returns, factors, known), projected(returns, factors)
+    for row, fit in enumerate(known):
+        alone = np.full(returns.shape[1], np.nan) if fit is None else residual_by_itself(returns[row], factors, fit)
+        assert residual[row].tobytes() == alone.tobytes()
+        own = project_off(returns[row : row + 1], factors, sessions=SESSIONS[row : row + 1], count=2)
+        assert off[row].tobytes() == own[0].tobytes()
 
 
 def test_more_directions_projected_than_fitted_are_refused():

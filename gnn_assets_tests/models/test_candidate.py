@@ -18,6 +18,7 @@ from gnn_assets.models.candidate import (
     predict_sessions,
     train_candidate,
 )
+from gnn_assets.models.chain import train_chain
 from gnn_assets.models.checkpoint import NO_CHECKPOINT
 from gnn_assets.models.schema import OOS_PREDICTIONS
 from gnn_assets.models.variants import expected_shapes, fold_part, refit_part, variants
@@ -248,6 +249,19 @@ def test_a_part_that_is_done_is_not_trained_again(candidate, again, monkeypatch)
 
     monkeypatch.setattr("gnn_assets.models.chain.attempted", unwanted)
     assert _bits(_train(checkpoint=checkpoint)) == _bits(candidate)
+
+
+def test_baselines_are_trained_alone_with_every_thread_and_the_others_share_them(again, monkeypatch):
+    (_, checkpoint, _), workers = again, {}
+
+    def noted(variant, plan, progress):
+        workers[variant.model] = plan.config.training.workers
+        return train_chain(variant, plan, progress)
+
+    monkeypatch.setattr("gnn_assets.models.candidate.train_chain", noted)
+    _train(checkpoint=checkpoint)
+    assert {workers.pop(name) for name in MODELS.baselines} == {1}
+    assert set(workers.values()) == {MODELS.training.workers} != {1}
 
 
 def test_a_full_disk_is_met_by_another_try_which_is_counted(candidate):

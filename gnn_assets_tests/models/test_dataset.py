@@ -12,6 +12,7 @@ from gnn_assets.models.dataset import Recipe, build_dataset, forward_sum, scored
 from gnn_assets.models.features import build
 from gnn_assets.models.features.standardise import standardise
 from gnn_assets.models.features.trailing import trailing_deviation
+from gnn_assets.models.graph import Graph
 from gnn_assets_tests.lookahead import assert_no_lookahead
 from gnn_assets_tests.models.candles import CONFIG, candle_data, candles, graph_for, up_to
 from gnn_assets_tests.models.synthetic import CONFIG as SMALL
@@ -160,6 +161,15 @@ def test_a_session_s_targets_do_not_depend_on_what_is_asked_for_with_it(target):
     some, some_known = DATA.targets(target, range(70, 73))
     assert some.tobytes() == whole[70:73].tobytes()
     assert some_known.tobytes() == known[70:73].tobytes()
+
+
+def test_labels_are_regressed_once_for_all_parts_and_targets(monkeypatch):
+    regressed, data, residual_label = [], replace(DATA), Graph.residual_label
+    monkeypatch.setattr(Graph, "residual_label", lambda *given: regressed.append(given) or residual_label(*given))
+    for rows in (range(60, 80), range(70, 90)):
+        for target in ("residual", "scaled"):
+            data.targets(target, rows)
+    assert len(regressed) == 1
 
 
 def test_a_residual_label_is_cut_and_a_scaled_one_is_cut_after_it_is_divided():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from gnn_assets.graphs.factors import Factors, project_off, residual_returns, residual_row
+from gnn_assets.graphs.factors import Factors, project_off, residual_returns, residual_rows
 from gnn_assets.models.graph import Graph
 from gnn_assets_tests.lookahead import assert_no_lookahead
 from gnn_assets_tests.models.candles import CONFIG, candle_data, candles, graph_for
@@ -42,7 +42,7 @@ def test_a_label_is_regressed_on_the_loadings_known_at_its_signal():
     residual = GRAPH.residual_label(labels, EVERY)
     assert np.isnan(residual[:FIRST]).all()
     # The fit of the signal's own close is known by then, as it is not for the session's own return.
-    np.testing.assert_array_equal(residual[FIRST], residual_row(labels[FIRST], GRAPH.factors, 0))
+    np.testing.assert_array_equal(residual[FIRST], residual_rows(labels[FIRST : FIRST + 1], GRAPH.factors, [0])[0])
     assert np.flatnonzero(np.isnan(residual[FIRST])).tolist() == [2]
     assert np.isnan(GRAPH.residual_TxN[FIRST]).all()
     some = range(FIRST + 3, FIRST + 9)
@@ -102,6 +102,15 @@ def test_a_session_s_basis_has_the_same_bits_whatever_is_asked_for_with_it_and_h
     for threads in (1, 2):
         with threadpool_limits(limits=threads, user_api="blas"):
             assert basis_of(GRAPH, ALL[rows.start : rows.stop], rows).tobytes() == whole[rows].tobytes()
+
+
+def test_sessions_that_share_a_basis_have_the_bits_each_has_by_itself():
+    # Some sessions on end score the same symbols, some others, one nobody.
+    mask = np.random.default_rng(5).random((6, N_SYMBOLS))[np.arange(N_SESSIONS) // 7 % 6] < 0.7
+    mask[FIRST + 5] = False
+    whole = basis_of(GRAPH, mask)
+    for row in range(N_SESSIONS):
+        assert basis_of(GRAPH, mask[row : row + 1], range(row, row + 1)).tobytes() == whole[row].tobytes()
 
 
 @pytest.mark.parametrize("n_symbols", [1, 2, 3])

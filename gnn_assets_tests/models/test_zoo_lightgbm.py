@@ -86,6 +86,25 @@ def test_a_booster_that_is_kept_is_not_trained_again():
     assert all(text.startswith("booster scaled: tree") for text in told[:-1])
 
 
+@pytest.mark.parametrize(("workers", "share"), [(1, 4), (2, 2), (8, 1)])
+def test_models_trained_at_once_share_the_threads_and_no_bit_depends_on_it(monkeypatch, workers, share):
+    taken, train = [], lightgbm.lightgbm.train
+
+    def counted(parameters, *args, **kwargs):
+        taken.append(parameters["num_threads"])
+        return train(parameters, *args, **kwargs)
+
+    monkeypatch.setattr(lightgbm, "thread_count", lambda: 4)
+    monkeypatch.setattr(lightgbm.lightgbm, "train", counted)
+    arrays = _fit(changed("training", workers=workers)).arrays
+    assert taken == [share] * len(arrays)
+    whole = _fit(changed("training", workers=1)).arrays
+    assert {name: array.tobytes() for name, array in arrays.items()} == {
+        name: array.tobytes() for name, array in whole.items()
+    }
+    assert all(b"[num_threads: 4]" in array.tobytes() for array in arrays.values())
+
+
 def test_a_booster_of_other_features_is_refused():
     arrays = _fit().arrays
     fewer = replace(DATA, linked={})

@@ -57,7 +57,7 @@ def fit(
         data: features, graph and labels; only rows from the first of `train` to the last of `validation` are read.
         train: rows whose labels train.
         validation: further rows whose labels train, or None.
-        config: the section ``lightgbm``.
+        config: the section ``lightgbm``, and ``training.workers``, which share the threads.
         seed: of the draw of features, and of the rows that bins are chosen on.
         epochs: not used.
         progress: called after each tree.
@@ -76,13 +76,18 @@ def fit(
     arrays = {target: found[0]["booster"] for target, found in kept.items() if found is not None}
     missing = [target for target in settings.targets if target not in arrays]
     if missing:
-        targets, binned, parameters = _binned(data, rows, settings, seed)
+        threads = max(1, thread_count())
+        # Of more threads than cores each waits for the others at every leaf; LightGBM has one number for all boosters.
+        share = max(1, threads // config.training.workers)
+        targets, binned, parameters = _binned(data, rows, settings, seed, threads=share)
         for target in missing:
             done = len(arrays)
             binned.set_label(targets[target])
             report = partial(_report, progress, f"booster {target}", done / len(kept), 1 / len(kept))
             booster = lightgbm.train(parameters, binned, num_boost_round=settings.trees, callbacks=[report])
-            arrays[target] = np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8).copy()
+            # How the threads were shared out is no part of a booster: its text says what the process has.
+            text = booster.model_to_string().replace(f"[num_threads: {share}]", f"[num_threads: {threads}]")
+            arrays[target] = np.frombuffer(text.encode(), dtype=np.uint8).copy()
             checkpoint.save(target, {"booster": arrays[target]}, {})
     progress(1.0, f"{len(arrays)} boosters of {settings.trees} trees")
     return Fitted({target: arrays[target] for target in settings.targets})
@@ -103,15 +108,14 @@ def predict(
     boosters = [_booster(target, arrays[target], data) for target in config.lightgbm.targets]
     mask_SxN = data.mask_TxN[sessions.start : sessions.stop]
     scores = np.zeros((len(boosters), *mask_SxN.shape), dtype=np.float32)
+    threads = max(1, thread_count())
     for start in range(0, len(sessions), _BLOCK):
         block = sessions[start : start + _BLOCK]
         inside = mask_SxN[start : start + len(block)]
         if inside.any():
             features_RxF = data.features(block)[inside]
             for booster, booster_scores in zip(boosters, scores, strict=True):
-                booster_scores[start : start + len(block)][inside] = booster.predict(
-                    features_RxF, num_threads=max(1, thread_count())
-                )
+                booster_scores[start : start + len(block)][inside] = booster.predict(features_RxF, num_threads=threads)
     return combined(list(scores), data, sessions=sessions)
 
 
@@ -122,7 +126,7 @@ def expected_shapes(data: Dataset, config: ModelsConfig) -> Shapes:
 
 
 def _binned(
-    data: Dataset, rows: range, settings: LightgbmConfig, seed: int
+    data: Dataset, rows: range, settings: LightgbmConfig, seed: int, *, threads: int
 ) -> tuple[Mapping[str, Float32[np.ndarray, " R"]], lightgbm.Dataset, dict[str, Any]]:
     """Targets of the R training rows by name, their features in bins, and the parameters they are binned for."""
     told = {target: data.targets(target, rows) for target in settings.targets}
@@ -143,8 +147,8 @@ def _binned(
         "feature_fraction": settings.feature_fraction,
         "lambda_l2": settings.l2,
         "seed": seed % _SEEDS,
-        "num_threads": max(1, thread_count()),
-        "deterministic": True,
+        "num_threads": threads,
+        "deterministic": True,  # also whatever the number of threads
         "force_row_wise": True,
         "verbosity": -1,
     }
