@@ -93,29 +93,34 @@ HOSTILE = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch):
+def drawn(make):
     """Draws a picture and returns its figure."""
     figures = []
-    made = plots.picture
+    made = plots._picture
 
     def kept(figure, *given, **named):
         figures.append(figure)
         return made(figure, *given, **named)
 
-    monkeypatch.setattr(plots, "picture", kept)
-
-    def draw(make):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_picture", kept)
         make()
-        return figures.pop()
+    return figures.pop()
 
-    return draw
+
+def beyond_the_scale(axis):
+    """Names of the ticks that a scale has in store outside what it spans; they are not drawn."""
+    low, high = sorted(axis.get_view_interval())
+    slack = 1e-9 * (high - low)
+    ticks = [tick for tick in axis.get_major_ticks() if not low - slack <= tick.get_loc() <= high + slack]
+    return {text for tick in ticks for text in (tick.label1, tick.label2)}
 
 
 def written(figure):
     """Every text with its box, pixels from the lower left corner."""
     renderer = figure.canvas.get_renderer()
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    unseen = {text for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for text in beyond_the_scale(axis)}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in unseen]
     return [(text, text.get_window_extent(renderer)) for text in texts]
 
 
@@ -129,6 +134,10 @@ def assert_legible(figure):
     for text, box in texts:
         inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= paper.x1 and box.y1 <= paper.y1
         assert inside, f"{text.get_text()!r} at {box} is cut off by the edge of {paper}"
+    drawn = np.asarray(figure.canvas.buffer_rgba())
+    assert drawn.shape[:2] == (int(paper.height), int(paper.width))
+    edges = [drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]]
+    assert all((edge == 255).all() for edge in edges), "something goes on beyond the edge"
     # The box of a text that is turned halfway is larger than the text.
     level = [(text, box) for text, box in texts if text.get_rotation() % 90 == 0]
     for (text, box), (other, its_box) in itertools.combinations(level, 2):
@@ -150,7 +159,7 @@ def pixels(shown):
 
 
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE.keys())
-def test_nothing_written_is_cut_off_or_written_over(make, drawn):
+def test_nothing_written_is_cut_off_or_written_over(make):
     assert_legible(drawn(make))
 
 
@@ -166,16 +175,20 @@ PHRASES = st.lists(st.text("abeimnrstw", min_size=1, max_size=12), min_size=1, m
     label=PHRASES,
 )
 def test_nothing_is_cut_off_whatever_the_sessions_the_numbers_and_the_names(sessions, scale, level, names, label):
-    figures = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "picture", lambda figure, _title: figures.append(figure))
-        values = scale * (level + np.sin(np.arange(len(sessions))))
-        plots.lines(sessions, dict.fromkeys(names, values), title=label, x_label="session", y_label=label)
-    figures[0].draw_without_rendering()
-    assert_legible(figures[0])
+    series = dict.fromkeys(names, scale * (level + np.sin(np.arange(len(sessions)))))
+    assert_legible(drawn(lambda: plots.lines(sessions, series, title=label, x_label="session", y_label=label)))
 
 
-def test_all_that_was_named_is_written(drawn):
+def test_a_long_title_and_a_long_label_are_broken_to_the_size_of_their_plot():
+    figure = drawn(HOSTILE["five years of sessions"])
+    (plot,) = figure.axes
+    (title,) = [box for text, box in written(figure) if text.get_text().startswith("How far")]
+    (label,) = [box for text, box in written(figure) if text.get_text().startswith("root")]
+    assert plot.bbox.width / 2 < title.width < plot.bbox.width
+    assert plot.bbox.height / 2 < label.height < plot.bbox.height
+
+
+def test_all_that_was_named_is_written():
     def texts(name):
         return {text.get_text() for text, _ in written(drawn(HOSTILE[name]))}
 
@@ -186,13 +199,18 @@ def test_all_that_was_named_is_written(drawn):
     assert {"epoch", "loss", "validation IC"} <= {text.split(" (")[0] for text in texts("training")}
 
 
-def test_numbers_that_share_a_power_of_ten_say_so_in_the_label(drawn):
+def test_numbers_that_share_a_power_of_ten_say_so_in_the_label():
     (label,) = [text.get_text() for text, _ in written(drawn(HOSTILE["small numbers"])) if "root" in text.get_text()]
     assert re.search(r"\(1e−\d+\)$", label)
 
 
+def test_numbers_far_from_nought_are_written_in_full():
+    texts = [text.get_text() for text, _ in written(drawn(HOSTILE["numbers far from nought"]))]
+    assert sum(re.fullmatch(r"1234\.\d+", text) is not None for text in texts) >= 3
+
+
 @pytest.mark.parametrize("name", ["one session", "two sessions", "a few sessions", "five years of sessions"])
-def test_a_scale_of_sessions_is_written_in_dates(name, drawn):
+def test_a_scale_of_sessions_is_written_in_dates(name):
     dates = [text.get_text() for text, _ in written(drawn(HOSTILE[name])) if re.match(r"20\d\d", text.get_text())]
     assert 3 <= len(dates) <= 7
     whole = r"\d{4}" if name.startswith("five") else r"\d{4}-\d{2}-\d{2}"
@@ -200,7 +218,7 @@ def test_a_scale_of_sessions_is_written_in_dates(name, drawn):
 
 
 @pytest.mark.parametrize("count", range(6, 30, 2))
-def test_the_first_of_a_month_is_not_written_over_the_last_of_the_month_before(count, drawn):
+def test_the_first_of_a_month_is_not_written_over_the_last_of_the_month_before(count):
     sessions = [date(2020, 1, 24) + timedelta(days=number) for number in range(count)]
     assert_legible(drawn(lambda: lines(sessions, {"spread": walk(count)})))
 
