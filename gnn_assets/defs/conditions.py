@@ -34,7 +34,7 @@ _SHOWN = 12  # digits of a version that people see
 _NAMED = 10  # symbols named in one sentence
 # Old data of these, or damage of them, leave people without forecasts to act upon.
 _CRITICAL = (FORECASTS.name, "champion")
-# Alarms of the decision that are told here by what they come from: ages, and the ledger's events.
+# Alarms of the decision that are told here by what they come from, ages and the ledger's events, or by what follows.
 _TOLD_ELSEWHERE = (Reason.GRAPH_STALE, Reason.WEIGHTS_STALE, Reason.DEADLINE, Reason.BARS_REVISED)
 _SEVERITY: Mapping[Response, Severity] = {Response.ROLL_BACK: "critical"}
 # Events of the ledger that are told once, each; who goes back, a person or the platform, is told apart below.
@@ -189,12 +189,15 @@ def _sources(platform: Platform) -> Iterator[Condition]:
 
 
 def _ages(platform: Platform) -> Iterator[Condition]:
-    """Assets older than they may be, and those that nobody can read; what was never made is nobody's loss."""
+    """Assets older than they may be, and those that nobody can read; what was never made is nobody's loss.
+
+    Old weights are answered by a challenger, once a week; where none comes, the champion's age tells.
+    """
     for row in platform_status(platform)["assets"]:
         severity: Severity = "critical" if row["asset"] in _CRITICAL else "warning"
         if row["state"] == "damaged":
             yield Condition("damaged", row["asset"], severity, row["reason"])
-        elif row["state"] == "stale":
+        elif row["state"] == "stale" and row["asset"] != WEIGHTS:
             old = "the clock is behind its data" if row["age_hours"] is None else f"{row['age_hours']:.1f} h old"
             told = f"{old}, may be {row['limit_hours']:g} h"
             yield Condition("stale", row["asset"], severity, told, f"data to {row['data_end']}")

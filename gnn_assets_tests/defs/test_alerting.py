@@ -15,7 +15,7 @@ from gnn_assets.defs import alerting, conditions, remembered
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.monitoring.decide import Decision, Episode, Memory, Training
 from gnn_assets.monitoring.orders import entry_of
-from gnn_assets.monitoring.reasons import Reason, Signal
+from gnn_assets.monitoring.reasons import CHAIN, Reason, Signal
 from gnn_assets.store.ledger import Ledger
 from gnn_assets_tests.defs.alert_home import (
     SESSION,
@@ -152,6 +152,12 @@ def test_a_source_that_is_left_alone_is_told_until_it_is_asked_again(home):
     assert home.told(after=5) == ["[resolved] source_open: massive"]
 
 
+def test_a_champion_is_old_when_the_week_s_challenger_is_two_days_late_and_its_weights_alone_are_no_alarm(home):
+    ages = home.platform.config.ages
+    assert ages["champion"].age_hours == ages["gnn_weights"].age_hours + 48
+    assert {ages[name].age_hours for name in (*CHAIN, "mlflow_mirror")} == {ages["champion"].age_hours}
+
+
 def test_forecasts_older_than_they_may_be_are_critical_and_what_was_never_made_is_no_alarm(home):
     assert home.found("stale") == []
     version = add_candidate(home.platform, 1)
@@ -167,7 +173,7 @@ def test_forecasts_older_than_they_may_be_are_critical_and_what_was_never_made_i
     home.platform.lake.publish(FORECASTS, rows, lineage=None, data_end=date(2022, 12, 5))
     stale = {told.subject: told for told in home.found("stale")}
     assert stale["forecasts"].severity == stale["champion"].severity == "critical"
-    assert stale["gnn_weights"].severity == "warning"
+    assert "gnn_weights" not in stale
     assert "data to 2022-12-05" in stale["forecasts"].evidence
 
 
