@@ -191,13 +191,14 @@ def _sources(platform: Platform) -> Iterator[Condition]:
 def _ages(platform: Platform) -> Iterator[Condition]:
     """Assets older than they may be, and those that nobody can read; what was never made is nobody's loss.
 
-    Old weights are answered by a challenger, once a week; where none comes, the champion's age tells.
+    Old weights are answered by a challenger, once a week: they are told once they are older than a champion may be.
     """
+    limit = platform.config.ages["champion"].age_hours
     for row in platform_status(platform)["assets"]:
         severity: Severity = "critical" if row["asset"] in _CRITICAL else "warning"
         if row["state"] == "damaged":
             yield Condition("damaged", row["asset"], severity, row["reason"])
-        elif row["state"] == "stale" and row["asset"] != WEIGHTS:
+        elif row["state"] == "stale" and not (row["asset"] == WEIGHTS and 0 < (row["age_hours"] or 0) <= limit):
             old = "the clock is behind its data" if row["age_hours"] is None else f"{row['age_hours']:.1f} h old"
             told = f"{old}, may be {row['limit_hours']:g} h"
             yield Condition("stale", row["asset"], severity, told, f"data to {row['data_end']}")

@@ -8,18 +8,17 @@ is asked for alone, among others, or long before later data exist.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import count
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import ThreadpoolController
 
 from gnn_assets.core.config import GraphsConfig
 from gnn_assets.core.plugins import load_plugin
 from gnn_assets.graphs import measures
 from gnn_assets.graphs.kernel import write_strongest
 from gnn_assets.graphs.neighbours import Neighbours
+from gnn_assets.graphs.one_thread import one_thread
 from gnn_assets.graphs.window import Window
 
 MEASURES = measures.__name__
@@ -177,7 +176,7 @@ def neighbours_of(
                 progress(next(done) / len(rows_S))
 
     # Threads share sessions out, so the products of one session must not ask for more of them.
-    with _threadpools().limit(limits=1, user_api="blas"):
+    with one_thread():
         ends = np.linspace(0, len(rows_S), threads + 1).astype(int).tolist()
         if threads == 1:
             fill(*ends)
@@ -185,12 +184,6 @@ def neighbours_of(
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(fill, ends[:-1], ends[1:]))
     return Neighbours(rows_S, dst, corr, overlap)
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    """The libraries whose threads are limited; looking for them takes longer than a session's graph."""
-    return ThreadpoolController()
 
 
 def _rows(sessions: Sequence[int | np.integer] | np.ndarray | None, *, lookback: int, n_sessions: int) -> np.ndarray:

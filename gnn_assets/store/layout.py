@@ -181,7 +181,12 @@ def _as_decoded(table: Table, file: StoredFile, _data: bytes, columns: tuple[str
     return file.sha256, columns, *table.columns.items()
 
 
-@cached(LRUCache(_KEPT_BYTES, getsizeof=pl.DataFrame.estimated_size), key=_as_decoded, lock=Lock())
+def _kept_bytes(frame: pl.DataFrame) -> int:
+    # A column costs a kibibyte before it has a row.
+    return int(frame.estimated_size()) + 1024 * (frame.width + 1)
+
+
+@cached(LRUCache(_KEPT_BYTES, getsizeof=_kept_bytes), key=_as_decoded, lock=Lock())
 def _frame(table: Table, file: StoredFile, data: bytes, columns: tuple[str, ...] | None) -> pl.DataFrame:
     try:
         stored = pl.Schema(pl.read_parquet_schema(BytesIO(data)))

@@ -10,7 +10,9 @@ import pytest
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
 from gnn_assets.bars.schema import SYMBOL_STATUS
+from gnn_assets.core.config import build_config
 from gnn_assets.core.errors import CorruptArtefact
+from gnn_assets.core.sessions import SessionCalendar, age
 from gnn_assets.defs import alerting, conditions, remembered
 from gnn_assets.forecasts.schema import FORECASTS
 from gnn_assets.monitoring.decide import Decision, Episode, Memory, Training
@@ -152,10 +154,24 @@ def test_a_source_that_is_left_alone_is_told_until_it_is_asked_again(home):
     assert home.told(after=5) == ["[resolved] source_open: massive"]
 
 
-def test_a_champion_is_old_when_the_week_s_challenger_is_two_days_late_and_its_weights_alone_are_no_alarm(home):
-    ages = home.platform.config.ages
-    assert ages["champion"].age_hours == ages["gnn_weights"].age_hours + 48
+def test_whatever_day_weights_end_on_the_week_s_challenger_has_a_day_left_before_anybody_is_told():
+    ages = build_config("live").ages
     assert {ages[name].age_hours for name in (*CHAIN, "mlflow_mirror")} == {ages["champion"].age_hours}
+    calendar = SessionCalendar.build(
+        "XNYS", first=date(2010, 1, 4), until=date(2024, 12, 31), grace=timedelta(minutes=30)
+    )
+    decided = [calendar.available_at(session) + timedelta(minutes=10) for session in calendar.sessions]
+    for place, session in enumerate(calendar.sessions[:-20]):
+        olds = (age(session, now=moment, calendar=calendar) for moment in decided[place:])
+        ordered = next(old for old in olds if old > timedelta(hours=ages["gnn_weights"].age_hours))
+        assert ordered + timedelta(days=1) <= timedelta(hours=ages["champion"].age_hours, minutes=30), session
+
+
+@pytest.mark.parametrize(("hours", "told"), [(170.0, False), (288.0, False), (289.0, True), (None, True)])
+def test_weights_are_told_once_they_are_older_than_a_champion_may_be(home, monkeypatch, hours, told):
+    row = {"asset": "gnn_weights", "state": "stale", "age_hours": hours, "limit_hours": 168.0, "data_end": "2022-12-16"}
+    monkeypatch.setattr(conditions, "platform_status", lambda _: {"assets": [row]})
+    assert [found.subject for found in home.found("stale")] == ["gnn_weights"] * told
 
 
 def test_forecasts_older_than_they_may_be_are_critical_and_what_was_never_made_is_no_alarm(home):
@@ -173,7 +189,7 @@ def test_forecasts_older_than_they_may_be_are_critical_and_what_was_never_made_i
     home.platform.lake.publish(FORECASTS, rows, lineage=None, data_end=date(2022, 12, 5))
     stale = {told.subject: told for told in home.found("stale")}
     assert stale["forecasts"].severity == stale["champion"].severity == "critical"
-    assert "gnn_weights" not in stale
+    assert stale["gnn_weights"].severity == "warning"
     assert "data to 2022-12-05" in stale["forecasts"].evidence
 
 
