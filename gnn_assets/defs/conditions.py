@@ -189,19 +189,22 @@ def _sources(platform: Platform) -> Iterator[Condition]:
 
 
 def _ages(platform: Platform) -> Iterator[Condition]:
-    """Assets older than they may be, and those that nobody can read; what was never made is nobody's loss.
-
-    Old weights are answered by a challenger, once a week: they are told once they are older than a champion may be.
-    """
-    limit = platform.config.ages["champion"].age_hours
+    """Assets older than they may be, and those that nobody can read; what was never made is nobody's loss."""
     for row in platform_status(platform)["assets"]:
         severity: Severity = "critical" if row["asset"] in _CRITICAL else "warning"
         if row["state"] == "damaged":
             yield Condition("damaged", row["asset"], severity, row["reason"])
-        elif row["state"] == "stale" and not (row["asset"] == WEIGHTS and 0 < (row["age_hours"] or 0) <= limit):
+        elif row["state"] == "stale" and not _answered(platform, row):
             old = "the clock is behind its data" if row["age_hours"] is None else f"{row['age_hours']:.1f} h old"
             told = f"{old}, may be {row['limit_hours']:g} h"
             yield Condition("stale", row["asset"], severity, told, f"data to {row['data_end']}")
+
+
+def _answered(platform: Platform, row: Mapping[str, Any]) -> bool:
+    """Whether it is weights that a challenger replaces, as once a week, and that are no older than a champion may be."""
+    if row["asset"] != WEIGHTS or row["age_hours"] is None:
+        return False
+    return bool(row["age_hours"] <= platform.config.ages["champion"].age_hours)
 
 
 def _alarms(platform: Platform) -> Iterator[Condition]:

@@ -63,7 +63,7 @@ def test_fifty_failures_at_once_are_one_alert_by_the_channel_that_lives_and_one_
         assert server.asked[0].at - failed < LONGEST
         assert server.asked[1].at - recovered < LONGEST
         assert [fate.split(";")[0] for _, fate in show(platform).messages] == [
-            "pager dead after 3: not reached, or refused",
+            f"pager dead after {platform.config.alerts.attempts}: not reached, or refused",
             # What resolves goes first to whom took what it resolves.
             "taken by team",
         ]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from gnn_assets.core.errors import MissingArtefact, StoreError
+from gnn_assets.store.files import locked
 from gnn_assets.store.panel import from_panel, to_panel
 from gnn_assets.store.panels import PanelData, Panels
 from gnn_assets_tests.store.states import temporaries
@@ -302,7 +303,9 @@ def test_a_reader_never_meets_a_half_panel(tmp_path):
     reader.start()
     for number in range(60):
         path = tmp_path / "panels" / KEY / ("manifest.json", "values.f32")[number % 2]
-        path.unlink(missing_ok=True)
+        # What is damaged while it is being built is a broken disk, and told as one.
+        with locked(tmp_path / "panels" / ".lock", timeout_seconds=60):
+            path.unlink(missing_ok=True)
         panels.open(KEY, _data)
     over.set()
     reader.join()
