@@ -112,7 +112,9 @@ class Dataset:
         for at, basis_NxD in enumerate(basis_SxNxD):
             # Where the directions span all there is, what rounding leaves would become a score once it is standardised.
             left = np.isfinite(scores_SxN[at]).sum() > np.count_nonzero(basis_NxD.any(axis=0))
-            projected[at] = filled[at] - basis_NxD @ (basis_NxD.T @ filled[at]) if left else 0.0
+            # OpenBLAS reads past a product of five columns: it drops what that gave, but not the flag that it raised.
+            with np.errstate(invalid="ignore"):
+                projected[at] = filled[at] - basis_NxD @ (basis_NxD.T @ filled[at]) if left else 0.0
         return np.where(np.isfinite(scores_SxN), projected, np.float32(np.nan))
 
     def seen(self, kind: GraphKind, *, seed: int) -> "Dataset":

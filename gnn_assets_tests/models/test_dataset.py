@@ -1,3 +1,4 @@
+import ctypes
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from gnn_assets.core.config import build_config
 from gnn_assets.core.errors import DataError
 from gnn_assets.models.bars import Bars
-from gnn_assets.models.dataset import Recipe, build_dataset, forward_sum, scored
+from gnn_assets.models.dataset import Dataset, Recipe, build_dataset, forward_sum, scored
 from gnn_assets.models.features import build
 from gnn_assets.models.features.standardise import standardise
 from gnn_assets.models.features.trailing import trailing_deviation
@@ -23,6 +24,27 @@ TARGETS = ("label", "residual", "scaled")
 BARS = candles()
 DATA = candle_data(BARS)
 EVERY = range(len(BARS.sessions))
+_WORDS = ctypes.c_uint32 * 4096
+
+
+class _Words(ctypes.Structure):
+    """What is passed by value, and thus lies on the stack when the function has returned."""
+
+    _fields_ = (("words", _WORDS),)
+
+
+_LEAVE = ctypes.CDLL(None).abs
+_LEAVE.argtypes = [_Words]
+
+
+class _Leaving(np.ndarray):
+    """Directions whose products leave signalling NaN on the stack."""
+
+    def __array_wrap__(self, array, *_):
+        _LEAVE(_Words(_WORDS(*[0x7FA00001] * len(_WORDS()))))
+        return np.asarray(array)
+
+
 every_target = pytest.mark.parametrize("target", TARGETS)
 
 
@@ -137,6 +159,16 @@ def test_what_is_taken_off_a_score_is_its_part_along_the_basis():
     assert np.abs(np.delete(along, 3, axis=0)).max() < 1e-6
     some = range(65, 67)
     assert DATA.project_off(scores[5:7], some).tobytes() == left[5:7].tobytes()
+
+
+def test_what_lay_in_memory_beside_a_score_is_neither_used_nor_warned_of(monkeypatch):
+    """The platform's product of seven by five numbers looks at what lies beyond them."""
+    data = replace(candle_data(candles(n_symbols=7)), recipe=replace(DATA.recipe, projected=3))
+    scores = np.random.default_rng(3).normal(size=(20, 7)).astype(np.float32)
+    rows = range(60, 80)
+    basis, left = data.basis(rows), data.project_off(scores, rows)
+    monkeypatch.setattr(Dataset, "basis", lambda *_: basis.view(_Leaving))
+    assert data.project_off(scores, rows).tobytes() == left.tobytes()
 
 
 # --- targets -------------------------------------------------------------------------------------------------------
