@@ -225,9 +225,10 @@ def _what_is_new(episode: Episode | None, *, now: datetime, config: AlertsConfig
     if episode is None:
         return "begun"
     quiet = timedelta(minutes=config.quiet_minutes)
+    if episode.relapsed_at is not None and now >= episode.relapsed_at + quiet:
+        return "begun"
     if episode.over_at is None:
-        again = episode.relapsed_at is not None and now >= episode.relapsed_at + quiet
-        return "begun" if again else ""
+        return ""
     return "begun" if episode.message and now >= episode.over_at + quiet else "back"
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnn_assets.core.config import AlertsConfig, build_config
@@ -295,6 +295,21 @@ def test_who_is_killed_between_two_entries_goes_on_where_he_stopped(looks, kills
             if not dies:
                 break
     assert killed.messages == whole.messages
+
+
+# What came back a while after its end was told is gone for a moment: it comes back as another episode, at once.
+RELAPSES = [({0}, 0), ({0}, 3), (set(), 3), ({0}, 60), (set(), 200), ({0}, 200)]
+
+
+@settings(max_examples=150)
+@given(looks=LOOKS)
+@example(looks=RELAPSES)
+def test_whoever_looks_twice_at_once_sees_nothing_begin_come_back_or_end(looks):
+    people = People()
+    for chosen, after in looks:
+        people.look(*present(chosen), after=after)
+        again = step(present(chosen), remember(people.entries), now=people.now, config=people.config)
+        assert [entry for entry in again if entry["entry"] == "seen"] == []
 
 
 @given(looks=LOOKS)
