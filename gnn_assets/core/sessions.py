@@ -9,6 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from gnn_assets.core.errors import ConfigError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # How far beyond the present a calendar reaches: far enough for any forecast horizon.
 _REACH = timedelta(days=366)
+# Characters of another library's complaint that are passed on: some name every date.
+_SAID = 200
 
 
 @dataclass(frozen=True)
@@ -42,33 +46,33 @@ class SessionCalendar:
 
     @classmethod
     def build(cls, exchange: str, *, first: date, until: date, grace: timedelta) -> "SessionCalendar":
-        """The calendar from `first` to a year beyond `until`.
+        """The calendar from `first` to a year beyond `until`, or as far as the exchange's holidays are known.
 
         Raises:
-            ConfigError: if the exchange is unknown.
+            ConfigError: if the exchange is unknown, or its holidays are not known from `first` to `until`.
         """
-        # Costs a second, and much that needs a configuration needs no calendar.
-        import exchange_calendars as xcals
-
-        if exchange not in xcals.get_calendar_names(include_aliases=True):
+        reach = until + _REACH
+        # Whole years: whoever asks for another day of the same year, as every platform of a process does, finds it made.
+        known = _schedule(exchange, first, reach.year)
+        if known.sessions[-1].year < until.year:
             raise ConfigError.of(
                 "calendar.exchange",
-                expected="a code exchange_calendars knows, such as XNYS or XLON",
-                was=repr(exchange),
-                do="correct the code",
+                expected=f"one whose holidays are known to {until}",
+                was=f"{exchange}, known to {known.sessions[-1]}",
+                do="install a newer exchange_calendars, or leave the exchange out",
             )
-        with warnings.catch_warnings():
-            # exchange_calendars 4.13 reads Series.values, which pandas 3.1 deprecates for moments.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            calendar = xcals.get_calendar(exchange, start=first.isoformat(), end=(until + _REACH).isoformat())
-        schedule = calendar.schedule
+        count = bisect_right(known.sessions, reach)
+        if not count:
+            raise ConfigError.of(
+                "calendar.first_session", expected=f"a date before {until}", was=first, do="set an earlier one"
+            )
         return cls(
             exchange=exchange,
-            sessions=tuple(stamp.date() for stamp in schedule.index),
-            opens=_moments(schedule["open"]),
-            closes=_moments(schedule["close"]),
+            sessions=known.sessions[:count],
+            opens=known.opens[:count],
+            closes=known.closes[:count],
             grace=grace,
-            timezone=str(calendar.tz),
+            timezone=known.timezone,
         )
 
     def position(self, session: date) -> int:
@@ -187,6 +191,53 @@ def age(data_end: date | None, *, now: datetime, calendar: SessionCalendar) -> t
     if lacking == len(calendar.sessions):
         return timedelta(0)
     return max(now - (calendar.closes[lacking] + calendar.grace), timedelta(0))
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """What `SessionCalendar` says of its sessions."""
+
+    sessions: tuple[date, ...]
+    opens: tuple[datetime, ...]
+    closes: tuple[datetime, ...]
+    timezone: str
+
+
+@lru_cache(maxsize=64)
+def _schedule(exchange: str, first: date, year: int) -> _Schedule:
+    """Sessions from `first` to the end of a year, or as far as they are known; kept, since they cost half a second."""
+    # Imported when it is needed: that costs a second, and much that needs a configuration needs no calendar.
+    import exchange_calendars as xcals
+
+    if exchange not in xcals.get_calendar_names(include_aliases=True):
+        raise ConfigError.of(
+            "calendar.exchange",
+            expected="a code exchange_calendars knows, such as XNYS or XLON",
+            was=repr(exchange),
+            do="correct the code",
+        )
+    with warnings.catch_warnings():
+        # exchange_calendars 4.13 reads Series.values, which pandas 3.1 deprecates for moments.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            calendar = xcals.get_calendar(exchange, start=first.isoformat(), end=f"{year}-12-31")
+        except ValueError:  # some exchanges name their holidays from one year to the next
+            try:
+                calendar = xcals.get_calendar(exchange, start=first.isoformat())
+            except ValueError as error:
+                raise ConfigError.of(
+                    "calendar.exchange",
+                    expected=f"one whose calendar exchange_calendars can make from {first}",
+                    was=f"{exchange}: {shorten(str(error), width=_SAID)}",
+                    do="set a later calendar.first_session, or leave the exchange out",
+                ) from error
+    schedule = calendar.schedule
+    return _Schedule(
+        sessions=tuple(stamp.date() for stamp in schedule.index),
+        opens=_moments(schedule["open"]),
+        closes=_moments(schedule["close"]),
+        timezone=str(calendar.tz),
+    )
 
 
 def _moments(column: "pd.Series") -> tuple[datetime, ...]:

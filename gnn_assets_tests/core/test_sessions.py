@@ -66,6 +66,50 @@ def test_an_unknown_exchange_is_refused_in_one_sentence():
         SessionCalendar.build("XNYZ", first=date(2019, 1, 2), until=date(2021, 1, 1), grace=GRACE)
 
 
+@pytest.mark.parametrize("code", ["XNYS", "XTKS", "24/7"])
+@pytest.mark.parametrize("until", [date(2020, 12, 31), date(2021, 1, 1), date(2021, 7, 2)])
+def test_however_far_it_was_made_it_ends_a_year_beyond_the_present(code, until):
+    """Calendars of a process are cut from one of whole years: from a day to the next nothing is made anew."""
+    built = SessionCalendar.build(code, first=date(2019, 1, 2), until=until, grace=GRACE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own, on this pandas
+        alone = exchange_calendars.get_calendar(code, start="2019-01-02", end=str(until + timedelta(days=366)))
+    assert list(built.sessions) == [stamp.date() for stamp in alone.sessions]
+    assert [pd.Timestamp(moment) for moment in built.opens] == list(alone.opens)
+    assert [pd.Timestamp(moment) for moment in built.closes] == list(alone.closes)
+
+
+def test_an_exchange_whose_holidays_are_known_no_further_ends_there():
+    """Shanghai's are named from one year to the next."""
+    known = exchange_calendars.exchange_calendar_xshg.XSHGExchangeCalendar.bound_max().date()
+    last = SessionCalendar.build("XSHG", first=date(2019, 1, 2), until=known, grace=GRACE).sessions[-1]
+    assert known - timedelta(days=14) < last <= known
+    with pytest.raises(ConfigError, match=f"holidays are known to .* was XSHG, known to {last}; install a newer"):
+        SessionCalendar.build("XSHG", first=date(2019, 1, 2), until=known + timedelta(days=1), grace=GRACE)
+
+
+@pytest.mark.parametrize(
+    ("code", "first", "until", "said"),
+    [
+        (
+            "XSHG",
+            date(1980, 1, 2),
+            date(2021, 1, 4),
+            "make from 1980-01-02, was XSHG: The XSHG holidays are only recorded",
+        ),
+        (
+            "XNYS",
+            date(2023, 1, 2),
+            date(2022, 1, 1),
+            "first_session: expected a date before 2022-01-01, was 2023-01-02",
+        ),
+    ],
+)
+def test_a_calendar_that_cannot_be_made_is_refused_in_one_sentence(code, first, until, said):
+    with pytest.raises(ConfigError, match=said):
+        SessionCalendar.build(code, first=first, until=until, grace=GRACE)
+
+
 @given(positions)
 def test_a_session_has_its_position(position):
     assert CALENDAR.position(CALENDAR.sessions[position]) == position
