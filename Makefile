@@ -25,7 +25,7 @@ test: setup lint types ## everything CI runs
 
 quick: setup ## the inner loop: linters and the fast tests
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/python -m pytest -m "not drill and not slow" $(WORKERS) -q
+	@$(BIN)/python -m pytest -m "not drill and not slow" --hypothesis-profile=few $(WORKERS) -q
 
 lint: setup ## style and import walls
 	@$(BIN)/ruff check .
@@ -35,9 +35,10 @@ lint: setup ## style and import walls
 types: setup ## static types
 	@$(BIN)/ty check
 
-drills: setup ## the long evidence: thousands of flips, hundreds of kills, a browser on the real UI
+drills: setup ## the long evidence: thousands of flips, hundreds of kills, a browser on the real UI, fresh examples
 	@deploy/drill-packages
 	@$(BIN)/python -m pytest -m drill $(WORKERS) -rA
+	@$(BIN)/python -m pytest -m "hypothesis and not drill" --hypothesis-profile=drawn $(WORKERS) -q
 
 profile: setup ## where the time of one training step goes
 	@$(BIN)/python benchmarks/profile_training.py $(ARGS)

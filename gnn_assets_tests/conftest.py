@@ -15,9 +15,12 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# A deadline for one example says how busy the machine is, not what the code does.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A deadline for one example says how busy the machine is, not what the code does. What lands is judged by the same
+# examples each time, the inner loop by a few of them; `make drills` draws fresh ones, and many more.
+settings.register_profile("seeded", deadline=None, derandomize=True)
+settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)
+settings.register_profile("drawn", deadline=None, max_examples=1000)
+settings.load_profile("seeded")
 
 # Most of what these tests compute is compiling small programs, and half of that is optimising them. It must be said
 # before jax is loaded; processes the tests start inherit it.

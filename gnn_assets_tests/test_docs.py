@@ -38,6 +38,7 @@ def part(title: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_the_reference_is_what_the_code_says_today(maker):
     assert maker.reference() == REFERENCE, "run `python docs/make_reference.py`"
 

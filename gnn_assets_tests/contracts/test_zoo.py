@@ -155,6 +155,7 @@ def test_the_default_models_are_among_them():
     assert {MODELS.candidate, *MODELS.baselines, *MODELS.blend.members} <= set(NAMES)
 
 
+@pytest.mark.slow
 @every_model
 def test_arrays_are_those_expected_and_scores_are_finite_where_symbols_are_scored(name):
     fitted = _fitted(name)
@@ -278,6 +279,7 @@ def _network(name):
     return params, jax.jit(network.scores), jax.jit(jax.value_and_grad(loss))
 
 
+@pytest.mark.slow
 @every_network
 def test_a_gradient_is_finite_and_a_step_along_it_lowers_the_loss(name):
     params, _, loss = _network(name)

@@ -14,6 +14,8 @@ from gnn_assets.monitoring.reasons import Reason
 from gnn_assets.store.ledger import Ledger
 from gnn_assets_tests.defs.loop_home import BY_ITSELF, Loop, LoopMaker, alarm
 
+pytestmark = pytest.mark.slow
+
 HOUR = timedelta(hours=1)
 CUT_OFF = 0.4  # chance of each step
 
@@ -308,7 +310,6 @@ def test_a_run_cut_off_in_training_and_run_again_answers_its_order_once(loop):
     assert loop.times_asked("gnn_weights") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_wherever_it_is_cut_off_nothing_is_lost_or_doubled(loop_of, seed, monkeypatch):
     """A seeded twin of the daemon killed in its tick: each run may be cut off at any of its steps."""

@@ -142,6 +142,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_between_two_sessions_reaches_those_after_it_and_none_before(tmp_path, untouched, change):
     made = published(run_on(tmp_path, *CHANGES[change]()))
@@ -158,6 +159,7 @@ def test_it_is_the_moment_of_each_session_that_keeps_it_out(tmp_path, untouched,
     assert [session for session in SESSIONS if not made[session].equals(untouched[session])] == list(SESSIONS[1:])
 
 
+@pytest.mark.slow
 def test_a_champions_older_recipe_keeps_to_the_same_moments(tmp_path):
     """Where the recipe is another one, every session's market is made from bars: the change stays out there too."""
     few = {"features": {"groups": ["returns", "candles"], "compared": ["return_lag0"]}}
@@ -167,6 +169,7 @@ def test_a_champions_older_recipe_keeps_to_the_same_moments(tmp_path):
     assert [session for session in SESSIONS if not made[session].equals(quiet[session])] == list(SESSIONS[4:])
 
 
+@pytest.mark.slow
 def test_nothing_is_made_anew_where_nothing_came_late(tmp_path, monkeypatch):
     """The stored returns and graphs serve every session before the change was made and all after it."""
     asked = []

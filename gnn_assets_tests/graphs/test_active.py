@@ -79,6 +79,7 @@ def peak_of(work_of, last):
     return tracemalloc.get_traced_memory()[1]
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_while_every_name_is_replaced_again_and_again(traced):
     peaks = [peak_of(step, last) for last in STEPS]
     assert not set(trading(STEPS[0])) & set(trading(STEPS[4]))

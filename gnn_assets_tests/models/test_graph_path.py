@@ -68,6 +68,7 @@ def test_neighbours_that_lead_are_found_through_the_graph_and_only_through_it(mo
     assert abs(alone) < 0.15 * oracle, found
 
 
+@pytest.mark.slow
 def test_in_the_simulation_own_returns_foretell_nothing_and_the_graph_is_found():
     market = lead_lag_market(seed=2, n_sessions=4000)
     ahead = market.returns_TxN[1:]

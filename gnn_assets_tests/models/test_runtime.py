@@ -39,6 +39,7 @@ def test_another_number_of_threads_is_refused_once_jax_runs(tmp_path):
         runtime.start(threads=running + 1, cache=tmp_path)
 
 
+@pytest.mark.slow
 def test_programs_are_kept_and_a_torn_one_is_made_again(tmp_path):
     _fresh(2, tmp_path)
     kept = {entry.name: entry.read_bytes() for entry in tmp_path.glob("*-cache")}

@@ -67,6 +67,7 @@ def test_each_target_trains_another_network():
     assert bits[0] != bits[1] != bits[2] != bits[0]
 
 
+@pytest.mark.slow
 def test_with_several_targets_the_loss_and_the_judgement_are_means_over_them():
     def first(*targets):
         return _fit(config=changed("training", targets=targets, learning_rate=1e-30, epochs=1)).curve[0]
@@ -108,6 +109,7 @@ def test_a_refit_walks_the_path_the_fold_walked():
     assert _bits(_fit(config=LONG, validation=None, epochs=fold.best_epoch)) == _bits(fold)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_the_debiased_moving_average_of_the_parameters():
     def after(epochs, average):
         # One step an epoch, so that each step's parameters can be had: those of no average at all.
@@ -124,6 +126,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not():
     assert _bits(_fit()) != _bits(_fit(seed=4))
 
 
+@pytest.mark.slow
 def test_a_shape_is_compiled_once():
     _fit(config=LONG)
     before = programs.compiled_count()
