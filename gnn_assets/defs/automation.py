@@ -47,16 +47,18 @@ def order_given() -> dg.AutomationCondition:
     return AC.asset_matches(RETRAIN_DECISION.name, AC.data_version_changed()).since_last_handled() & ~AC.in_progress()
 
 
-def alarm_raised(reason: Reason, retry_cron: str) -> dg.AutomationCondition:
-    """True while the newest decision raises an alarm, at most once between two ticks of a cron line.
+def alarm_raised(reason: Reason) -> dg.AutomationCondition:
+    """True while the newest decision raises an alarm that nothing was done about since.
+
+    A decision waits for what is being made below the asset, and its alarm stands until then: each decision asks once.
 
     Args:
         reason: the alarm; the check of the decision that is named after it.
-        retry_cron: when another try is allowed, UTC.
     """
     check = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(RETRAIN_DECISION.name), str(reason)))
     raised = AC.asset_matches(RETRAIN_DECISION.name, AC.any_checks_match(AC.check_failed()).allow(check))
-    return raised & ~AC.in_progress() & ~_tried(retry_cron)
+    decided = AC.asset_matches(RETRAIN_DECISION.name, AC.newly_updated())
+    return raised & ~AC.in_progress() & ~(AC.newly_requested() | AC.newly_updated()).since(decided)
 
 
 def deadline_missed(retry_cron: str) -> dg.AutomationCondition:
@@ -138,7 +140,7 @@ def condition_for(asset: str, *, has_deps: bool, config: Config) -> dg.Automatio
     if config.ages[asset].rebuild:
         condition |= deadline_missed(automation.rebuild_cron)
     if asset in ANSWERS:
-        condition |= alarm_raised(ANSWERS[asset], automation.decision_cron)
+        condition |= alarm_raised(ANSWERS[asset])
     return condition
 
 

@@ -203,6 +203,17 @@ def test_a_graph_that_stays_too_old_is_not_rebuilt_at_every_tick(loop):
     assert 2 <= loop.times_asked("correlation_graphs") <= 6
 
 
+def test_a_graph_that_was_rebuilt_is_not_asked_for_again_before_the_next_decision(loop):
+    """While forecasts are made from it the decision waits, and what it said of before still stands."""
+    loop.signals = [alarm(Reason.GRAPH_STALE, 31.0, 24.0)]
+    loop.run("retrain_decision", **BY_ITSELF)
+    assert "correlation_graphs" in loop.asks()
+    loop.run("correlation_graphs", **BY_ITSELF)
+    assert all("correlation_graphs" not in loop.asks(after=HOUR) for _ in range(3))
+    loop.run("retrain_decision", **BY_ITSELF)
+    assert "correlation_graphs" in loop.asks()
+
+
 # ---- two that decide at once -------------------------------------------------------------------------------------
 
 
