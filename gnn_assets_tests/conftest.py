@@ -19,7 +19,7 @@ from jaxtyping import install_import_hook
 # examples each time, the inner loop by a few of them; `make drills` draws fresh ones, and many more.
 settings.register_profile("seeded", deadline=None, derandomize=True)
 settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)
-settings.register_profile("drawn", deadline=None, max_examples=1000)
+settings.register_profile("drawn", deadline=None, derandomize=False, max_examples=1000)
 settings.load_profile("seeded")
 
 # Most of what these tests compute is compiling small programs, and half of that is optimising them. It must be said

@@ -116,7 +116,7 @@ class SessionCalendar:
                 "session",
                 expected=f"one from {self.sessions[0]} to {self.sessions[-1]}",
                 was=f"{sessions} sessions from {session}",
-                do="start the calendar earlier, or look less far ahead",
+                do="start the calendar earlier, look less far ahead, or install a newer exchange_calendars",
             )
         return self.sessions[target]
 
@@ -208,6 +208,7 @@ def _schedule(exchange: str, first: date, year: int) -> _Schedule:
     """Sessions from `first` to the end of a year, or as far as they are known; kept, since they cost half a second."""
     # Imported when it is needed: that costs a second, and much that needs a configuration needs no calendar.
     import exchange_calendars as xcals
+    from exchange_calendars.errors import CalendarError
 
     if exchange not in xcals.get_calendar_names(include_aliases=True):
         raise ConfigError.of(
@@ -221,15 +222,15 @@ def _schedule(exchange: str, first: date, year: int) -> _Schedule:
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             calendar = xcals.get_calendar(exchange, start=first.isoformat(), end=f"{year}-12-31")
-        except ValueError:  # some exchanges name their holidays from one year to the next
+        except (ValueError, CalendarError):  # some exchanges name their holidays from one year to the next
             try:
                 calendar = xcals.get_calendar(exchange, start=first.isoformat())
-            except ValueError as error:
+            except (ValueError, CalendarError) as error:
                 raise ConfigError.of(
                     "calendar.exchange",
                     expected=f"one whose calendar exchange_calendars can make from {first}",
                     was=f"{exchange}: {shorten(str(error), width=_SAID)}",
-                    do="set a later calendar.first_session, or leave the exchange out",
+                    do="set another calendar.first_session, or leave the exchange out",
                 ) from error
     schedule = calendar.schedule
     return _Schedule(

@@ -58,7 +58,9 @@ def alarm_raised(reason: Reason) -> dg.AutomationCondition:
     check = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(RETRAIN_DECISION.name), str(reason)))
     raised = AC.asset_matches(RETRAIN_DECISION.name, AC.any_checks_match(AC.check_failed()).allow(check))
     decided = AC.asset_matches(RETRAIN_DECISION.name, AC.newly_updated())
-    return raised & ~AC.in_progress() & ~(AC.newly_requested() | AC.newly_updated()).since(decided)
+    # Each by itself: joined, they forget when they became true, and what followed the decision at once would not count.
+    answered = AC.newly_requested().since(decided) | AC.newly_updated().since(decided)
+    return raised & ~AC.in_progress() & ~answered
 
 
 def deadline_missed(retry_cron: str) -> dg.AutomationCondition:

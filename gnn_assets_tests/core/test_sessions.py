@@ -99,6 +99,12 @@ def test_an_exchange_whose_holidays_are_known_no_further_ends_there():
         ),
         (
             "XNYS",
+            date(2023, 12, 30),
+            date(2022, 12, 30),
+            "first_session: expected a date before 2022-12-30, was 2023-12-30",
+        ),
+        (
+            "XNYS",
             date(2023, 1, 2),
             date(2022, 1, 1),
             "first_session: expected a date before 2022-01-01, was 2023-01-02",

@@ -214,6 +214,14 @@ def test_a_graph_that_was_rebuilt_is_not_asked_for_again_before_the_next_decisio
     assert "correlation_graphs" in loop.asks()
 
 
+def test_a_graph_that_was_rebuilt_before_anybody_looked_is_not_asked_for(loop):
+    """The decision and what answers it both end between two looks."""
+    loop.signals = [alarm(Reason.GRAPH_STALE, 31.0, 24.0)]
+    loop.run("retrain_decision", **BY_ITSELF)
+    loop.run("correlation_graphs", **BY_ITSELF)
+    assert all("correlation_graphs" not in loop.asks(after=HOUR) for _ in range(3))
+
+
 # ---- two that decide at once -------------------------------------------------------------------------------------
 
 
